@@ -1,0 +1,145 @@
+"""
+The dataset: its schema, its table of proteins, and how it is read. The contract between `afmsim` and `recon`.
+
+A dataset is one Zarr v3 group, written shard by shard (`hpc.zarr_store`), with `proteins.csv` beside the arrays: one
+row per input file, failed ones included.
+"""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hpc.zarr_store import ArraySpec, StoreError, open_store
+
+SCHEMA_VERSION = 1
+TABLE_NAME = "proteins.csv"
+
+NOT_DONE, DONE, FAILED = 0, 1, 2
+STATUS_WORDS = ("not done", "done", "failed")
+
+
+@dataclass(frozen=True)
+class ProteinRow:
+    """One row of `proteins.csv`."""
+
+    index: int
+    protein_id: str
+    source_file: str
+    num_chains: int = 0
+    num_atoms: int = 0
+    cluster: str = ""
+    status: str = STATUS_WORDS[NOT_DONE]
+    reason: str = ""
+
+
+TABLE_COLUMNS = tuple(field.name for field in fields(ProteinRow))
+
+
+def array_specs(num_views: int, grid_size: int, target_size: int, image_size: int) -> list[ArraySpec]:
+    """Return the arrays of a dataset; those with a chunk shape are sharded, the others small."""
+    target = (target_size,) * 3
+    fine = (grid_size, grid_size, grid_size // 8)
+    return [
+        ArraySpec("occupancy", "uint8", target, target, "target grid (z, y, x): 1 inside the protein"),
+        ArraySpec("occupancy_fine", "uint8", fine, fine, "fine grid (z, y, x / 8): bits packed, little endian"),
+        ArraySpec(
+            "height",
+            "uint16",
+            (num_views, image_size, image_size),
+            (1, image_size, image_size),
+            "height above the substrate (view, row, col) in steps of height_scale_nm; 0 is substrate",
+        ),
+        ArraySpec("view_rotation", "float32", (num_views, 3, 3), (num_views, 3, 3), "world -> view, on column xyz"),
+        ArraySpec("voxel_size_nm", "float32", meaning="edge of a voxel of the fine grid"),
+        ArraySpec("pixel_size_nm", "float32", meaning="edge of a pixel of a height map"),
+        ArraySpec("height_scale_nm", "float32", meaning="height of one stored step"),
+        ArraySpec("center_xyz_nm", "float32", (3,), meaning="grid centre in the axes of the structure file"),
+        ArraySpec("status", "uint8", meaning="0 not done, 1 done, 2 failed"),
+    ]
+
+
+def format_table(rows: Sequence[ProteinRow]) -> str:
+    """Return `proteins.csv` as text."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(TABLE_COLUMNS)
+    writer.writerows(astuple(row) for row in rows)
+    return text.getvalue()
+
+
+def read_table(store: Path) -> list[dict[str, str]]:
+    """Return the rows of a store's `proteins.csv`, in the order of the arrays."""
+    with (Path(store) / TABLE_NAME).open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+class Dataset:
+    """A dataset that is read; each method takes a protein's index in the arrays."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self._group = open_store(self.path)
+        found = self._group.attrs.get("schema_version")
+        if found != SCHEMA_VERSION:
+            raise StoreError(
+                f"{path} has dataset schema {found}, expected {SCHEMA_VERSION}; rebuild it with this version"
+            )
+        self.attributes: dict[str, Any] = dict(self._group.attrs)
+        self.config: dict[str, Any] = self.attributes["config"]
+        self.num_views: int = self.config["num_views"]
+        self.grid_size: int = self.config["grid_size"]
+        self.target_size: int = self.config["target_size"]
+        self.image_size: int = self.config["image_size"]
+        self.table = read_table(self.path)
+        self.protein_ids = [row["protein_id"] for row in self.table]
+        self.status = self._group["status"][:]
+        self.voxel_size_nm = self._group["voxel_size_nm"][:]
+        self.pixel_size_nm = self._group["pixel_size_nm"][:]
+        self._height_scale_nm = self._group["height_scale_nm"][:]
+
+    @property
+    def done_indices(self) -> np.ndarray:
+        """Indices of the proteins that are done, ascending."""
+        return np.flatnonzero(self.status == DONE)
+
+    def occupancy(self, protein_index: int) -> np.ndarray:
+        """Return the target grid, uint8 `(z, y, x)`."""
+        return self._group["occupancy"][protein_index]  # type: ignore[no-any-return]
+
+    def occupancy_fine(self, protein_index: int) -> np.ndarray:
+        """Return the fine grid, uint8 `(z, y, x)`, unpacked."""
+        return np.unpackbits(self._group["occupancy_fine"][protein_index], axis=-1, bitorder="little")
+
+    def heights_nm(self, protein_index: int, view_indices: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
+        """Return height maps, float32 `(view, row, col)` in nm, of all views or of those named."""
+        heights = self._group["height"]
+        if view_indices is None:
+            stored = heights[protein_index]
+        else:
+            stored = np.stack([heights[protein_index, int(view)] for view in view_indices])
+        return stored.astype(np.float32) * self._height_scale_nm[protein_index]  # type: ignore[no-any-return]
+
+    def view_rotations(self, protein_index: int) -> np.ndarray:
+        """Return the rotations world -> view, float32 `(view, 3, 3)`."""
+        return self._group["view_rotation"][protein_index]  # type: ignore[no-any-return]
+
+    def field_of_view_nm(self, protein_index: int) -> float:
+        """Return the edge of a height map in nm."""
+        return float(self.pixel_size_nm[protein_index]) * self.image_size
+
+
+def open_dataset(path: Path) -> Dataset:
+    """
+    Open the dataset at `path` for reading.
+
+    Raises
+    ------
+    hpc.zarr_store.StoreError
+        There is no dataset, or one of another schema.
+    """
+    return Dataset(path)

@@ -1,0 +1,1 @@
+"""Ranks, devices, kernels, files, stores, jobs: everything that knows no protein and no network."""
