@@ -15,7 +15,7 @@ import logging
 import sys
 import time
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ from afmsim.build_config import BuildConfig
 from hpc.communicator import Communicator, RankCountError, SharedCounters, on_main_rank, open_communicator
 from hpc.logs import set_up_logging
 from hpc.progress import watched_progress
+from hpc.settings import add_setting_arguments, settings_from
 from hpc.stop_signal import EXIT_TO_BE_CONTINUED, StopSignal
 from hpc.work_plan import default_shard_size, heaviest_first, shard_ranges
 
@@ -30,16 +31,6 @@ if TYPE_CHECKING:
     from afmsim.source_list import Source
 
 logger = logging.getLogger(__name__)
-
-_FIELD_HELP = {
-    "surface": "solid that is voxelised: pymol is the mesh of PyMOL's molecular surface",
-    "num_views": "virtual AFM views per protein",
-    "grid_size": "fine voxels along the longest side; a multiple of 8 and of the target size",
-    "target_size": "voxels along an axis of the target grid",
-    "image_size": "pixels along an axis of a height map",
-    "seed": "seed of the orientations, together with each protein's id",
-    "assembly": "biological assembly to apply where a file has one, such as 1; empty: the file as it is",
-}
 
 
 @dataclass(frozen=True)
@@ -77,7 +68,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _build(args: argparse.Namespace, communicator: Communicator) -> int:
-    config = BuildConfig(**{field.name: getattr(args, field.name) for field in fields(BuildConfig)})
+    config = settings_from(BuildConfig, vars(args))
     plan = on_main_rank(communicator, lambda: _plan(args, config))
     started_s = time.monotonic()
     counters = communicator.shared_counters(3)
@@ -164,19 +155,43 @@ def _complete(store: Path, plan: BuildPlan, is_stopped: bool, started_s: float) 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m afmsim.build", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m afmsim.build",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--structures", type=Path, required=True, help="folder of .pdb, .ent, .cif (.gz) files, or a text list of paths")
+    add(
+        "--structures",
+        type=Path,
+        required=True,
+        help="folder of .pdb, .ent, .cif (.gz) files, or a text list of paths",
+    )
     add("--store", type=Path, required=True, help="the dataset, a Zarr v3 store; continued if begun")
-    for field in fields(BuildConfig):
-        flag = f"--{field.name.replace('_', '-')}"
-        add(flag, type=type(field.default), default=field.default, help=f"{_FIELD_HELP[field.name]} (default: %(default)r)")
-    add("--device", choices=("auto", "cpu", "gpu"), default="auto", help="where grids and views are made (default: auto)")
-    add("--shard-size", type=int, help="proteins per shard of a new store (default: chosen from the length of the list)")
-    add("--protein-timeout-s", type=float, default=600.0, help="time limit per protein in s (default: %(default)s)")
-    add("--protein-memory-gb", type=float, default=16.0, help="memory limit of PyMOL in GB (default: %(default)s)")
+    add(
+        "--device",
+        choices=("auto", "cpu", "gpu"),
+        default="auto",
+        help="where grids and views are made (default: auto)",
+    )
+    add(
+        "--shard-size",
+        type=int,
+        help="proteins per shard of a new store (default: chosen from the length of the list)",
+    )
+    add(
+        "--protein-timeout-s",
+        type=float,
+        default=600.0,
+        help="time limit per protein in s (default: %(default)s)",
+    )
+    add(
+        "--protein-memory-gb",
+        type=float,
+        default=16.0,
+        help="memory limit of PyMOL in GB (default: %(default)s)",
+    )
     add("--retry-failed", action="store_true", help="try the proteins again that failed before")
+    add_setting_arguments(parser, BuildConfig)
     return parser
 
 

@@ -40,9 +40,7 @@ class ShardBuilder:
         """Make and write one shard; return a row per protein for the journal."""
         config = self.config
         specs = array_specs(config.num_views, config.grid_size, config.target_size, config.image_size)
-        shard = {
-            spec.name: np.zeros((len(items), *spec.item_shape), spec.dtype) for spec in specs if spec.chunk_shape
-        }
+        shard = {spec.name: np.zeros((len(items), *spec.item_shape), spec.dtype) for spec in specs if spec.chunk_shape}
         rows = []
         for place, index in enumerate(items):
             row, sample = self._protein(index)

