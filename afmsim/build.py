@@ -14,7 +14,7 @@ import argparse
 import logging
 import sys
 import time
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,23 +69,28 @@ def main(argv: list[str] | None = None) -> int:
 
 def _build(args: argparse.Namespace, communicator: Communicator) -> int:
     config = settings_from(BuildConfig, vars(args))
-    plan = on_main_rank(communicator, lambda: _plan(args, config))
-    started_s = time.monotonic()
-    counters = communicator.shared_counters(3)
-    with _shown_progress(plan, communicator, counters):
-        is_stopped = _build_claimed(args, config, plan, communicator, counters)
-        stopped_ranks = communicator.gather(is_stopped)
-    counters.close()
-    return on_main_rank(communicator, lambda: _complete(args.store, plan, any(stopped_ranks or []), started_s))
+    with ExitStack() as held:
+        plan = on_main_rank(communicator, lambda: _plan(args, config, held))
+        started_s = time.monotonic()
+        counters = communicator.shared_counters(3)
+        with _shown_progress(plan, communicator, counters):
+            is_stopped = _build_claimed(args, config, plan, communicator, counters)
+            stopped_ranks = communicator.gather(is_stopped)
+        counters.close()
+        return on_main_rank(communicator, lambda: _complete(args.store, plan, any(stopped_ranks or []), started_s))
 
 
-def _plan(args: argparse.Namespace, config: BuildConfig) -> BuildPlan:
-    """Prepare the store and list what is left to do; rank 0 only."""
+def _plan(args: argparse.Namespace, config: BuildConfig, held: ExitStack) -> BuildPlan:
+    """Prepare the store, take its lock and list what is left to do; rank 0 only."""
     from afmsim.build_store import journaled_rows, pending_shards, prepare_store
     from afmsim.source_list import estimated_num_atoms, find_sources
+    from hpc.store_lock import store_lock
 
     sources = find_sources(args.structures)
-    shard_size = prepare_store(args.store, sources, config, args.shard_size or default_shard_size(len(sources)))
+    shard_size = prepare_store(
+        args.store, args.structures, sources, config, args.shard_size or default_shard_size(len(sources))
+    )
+    held.enter_context(store_lock(args.store / "build.lock"))
     shards = shard_ranges(len(sources), shard_size)
     pending = pending_shards(shards, journaled_rows(args.store), args.retry_failed)
     costs = [sum(estimated_num_atoms(sources[index].path) for index in shards[shard]) for shard in pending]

@@ -44,7 +44,7 @@ class BuildRefusedError(ValueError):
     """The store that is there belongs to another build."""
 
 
-def prepare_store(store: Path, sources: list[Source], config: BuildConfig, shard_size: int) -> int:
+def prepare_store(store: Path, structures: Path, sources: list[Source], config: BuildConfig, shard_size: int) -> int:
     """
     Create the store, or recognise it as one that this very build began; return its shard size.
 
@@ -54,7 +54,7 @@ def prepare_store(store: Path, sources: list[Source], config: BuildConfig, shard
         The store was begun with other settings or another list of structures.
     """
     if not store.exists():
-        _create(store, sources, config, shard_size)
+        _create(store, structures, sources, config, shard_size)
     attributes = open_store(store).attrs
     found = differences(attributes["config"], asdict(config))
     stored_files = [row["source_file"] for row in read_table(store)]
@@ -72,7 +72,7 @@ def prepare_store(store: Path, sources: list[Source], config: BuildConfig, shard
     return int(attributes["shard_size"])
 
 
-def _create(store: Path, sources: list[Source], config: BuildConfig, shard_size: int) -> None:
+def _create(store: Path, structures: Path, sources: list[Source], config: BuildConfig, shard_size: int) -> None:
     """Make the empty store beside its place and rename it, so that a store is never half made."""
     partial = store.with_name(f".{store.name}.{os.getpid()}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -80,13 +80,18 @@ def _create(store: Path, sources: list[Source], config: BuildConfig, shard_size:
         "schema_version": SCHEMA_VERSION,
         "config": asdict(config),
         "shard_size": shard_size,
+        "structures": str(structures.resolve()),
         "versions": _versions(),
     }
     specs = array_specs(config.num_views, config.grid_size, config.target_size, config.image_size)
     create_store(partial, specs, len(sources), shard_size, attributes)
     rows = [ProteinRow(index, source.protein_id, source.source_file) for index, source in enumerate(sources)]
     write_text_atomically(partial / TABLE_NAME, format_table(rows))
-    partial.rename(store)
+    try:
+        partial.rename(store)
+    except OSError:
+        # Another build made the store at this very moment; which of them goes on is the lock's matter.
+        shutil.rmtree(partial)
 
 
 def _versions() -> dict[str, str]:
@@ -101,7 +106,8 @@ def _versions() -> dict[str, str]:
 
 def journaled_rows(store: Path) -> dict[int, dict[str, Any]]:
     """Return what the journals say of each protein index; a later entry replaces an earlier one."""
-    return {row["index"]: row for entry in read_journals(store / JOURNAL_FOLDER) for row in entry.get("rows", [])}
+    rows = {row["index"]: row for entry in read_journals(store / JOURNAL_FOLDER) for row in entry.get("rows", [])}
+    return {index: row for index, row in rows.items() if row["status"] != NOT_DONE}
 
 
 def pending_shards(shards: list[range], rows: dict[int, dict[str, Any]], retry_failed: bool) -> list[int]:

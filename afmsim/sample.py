@@ -63,13 +63,13 @@ def make_sample(
     if not fine.any():
         raise EmptySolidError(f"the surface of {len(faces)} triangles encloses no voxel; is the structure complete?")
     rotations = random_rotations(config.num_views, config.seed, protein_id)
-    view_edge_nm = field_of_view_nm(fine, placement.voxel_size_nm)
+    view_edge_nm = field_of_view_nm(fine, placement.voxel_size_nm, xp)
     pixel_size_nm = view_edge_nm / config.image_size
     heights_nm = render_heights(fine, rotations, placement.voxel_size_nm, pixel_size_nm, config.image_size, xp)
     height_scale_nm = float(np.float32(max(HEIGHT_STEP_NM, view_edge_nm / _HEIGHT_MAX)))
     return Sample(
         occupancy=to_numpy(downsample_majority(fine, config.target_size, xp)),
-        occupancy_fine=to_numpy(pack_occupancy(fine)),
+        occupancy_fine=to_numpy(pack_occupancy(fine, xp)),
         height=np.rint(to_numpy(heights_nm) / height_scale_nm).astype(np.uint16),
         view_rotation=rotations,
         voxel_size_nm=placement.voxel_size_nm,
