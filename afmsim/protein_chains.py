@@ -1,6 +1,6 @@
 """Which atoms of a model are its protein: the rule that tells a chain of amino acids from all else in the file."""
 
-from itertools import groupby
+from itertools import groupby, pairwise
 
 import gemmi
 
@@ -37,30 +37,32 @@ def _peptide_residues(residues: list[gemmi.Residue]) -> list[gemmi.Residue]:
 
     Modified residues, caps and chromophores come as HETATM, and so do free amino acids that are ligands.
     """
-    kept = []
-    for index, residue in enumerate(residues):
-        is_known = gemmi.find_tabulated_residue(residue.name).is_amino_acid() and residue.name != "UNK"
-        if is_known and residue.het_flag != "H":
-            kept.append(residue)
-        elif (index and _is_bonded(residues[index - 1], residue)) or (
-            index + 1 < len(residues) and _is_bonded(residue, residues[index + 1])
-        ):
-            kept.append(residue)
-    return kept
+    # bond_before[k] tells whether a peptide bond leads to residue k from the one before it.
+    bond_before = [False, *(_is_bonded(first, second) for first, second in pairwise(residues)), False]
+    return [
+        residue
+        for index, residue in enumerate(residues)
+        if _is_unmistakable(residue) or bond_before[index] or bond_before[index + 1]
+    ]
+
+
+def _is_unmistakable(residue: gemmi.Residue) -> bool:
+    """Tell an amino acid of an ATOM record; UNK is also the name of whatever a docking program was given."""
+    is_named = gemmi.find_tabulated_residue(residue.name).is_amino_acid() and residue.name != "UNK"
+    return is_named and residue.het_flag != "H"
 
 
 def _is_bonded(first: gemmi.Residue, second: gemmi.Residue) -> bool:
-    """Tell whether a peptide bond leads from the first residue to the second, at least one being an amino acid."""
-    carbons = [atom for atom in first if atom.element.name == "C"]
-    nitrogens = [atom for atom in second if atom.element.name == "N"]
-    if _is_amino_acid(first):
-        carbons = [atom for atom in first if atom.name == "C"]
-    if _is_amino_acid(second):
-        nitrogens = [atom for atom in second if atom.name == "N"]
+    """Tell whether a peptide bond, one that decides, leads from the first residue to the second."""
+    if _is_unmistakable(first) and _is_unmistakable(second):
+        return False  # kept anyway
     if not (_is_amino_acid(first) or _is_amino_acid(second)):
         return False
     if _is_only_ca(first) and _is_only_ca(second):
         return first[0].pos.dist(second[0].pos) < _CA_CA_ANGSTROM
+    # A chromophore or a cap has names of its own for the atoms that take part in the bond.
+    carbons = [atom for atom in first if (atom.name if _is_amino_acid(first) else atom.element.name) == "C"]
+    nitrogens = [atom for atom in second if (atom.name if _is_amino_acid(second) else atom.element.name) == "N"]
     return any(carbon.pos.dist(nitrogen.pos) < _BOND_ANGSTROM for carbon in carbons for nitrogen in nitrogens)
 
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 _OBJECT_NAME = "protein"
 
-# Rotation, camera and origin of no view at all, then wide clipping planes: PyMOL exports camera coordinates, and with this
-# view they are the file's.
+# No rotation, camera and origin at zero, then wide clipping planes: PyMOL exports camera coordinates, which in this view
+# are the file's.
 _IDENTITY_VIEW = (1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, -1000, 1000, 1)
 
 
@@ -42,7 +42,7 @@ def surface_mesh(mmcif_text: str, surface_quality: int = 0) -> SurfaceMesh:
     """
     Return PyMOL's solvent-excluded surface (probe radius 1.4 angstrom) of all atoms of an mmCIF text.
 
-    The text is handed over as mmCIF whatever it holds: no file name takes part, whose suffix could make PyMOL run a script.
+    The text is read as mmCIF whatever it holds: no file name takes part, whose suffix could make PyMOL run a script.
 
     Parameters
     ----------
@@ -52,24 +52,25 @@ def surface_mesh(mmcif_text: str, surface_quality: int = 0) -> SurfaceMesh:
     Raises
     ------
     SurfaceError
-        PyMOL reads no atoms or finds no surface.
+        PyMOL cannot read the text or makes no surface of it.
     """
-    cmd = _pymol().cmd
+    pymol = _pymol()
+    cmd = pymol.cmd
     cmd.delete("all")
     try:
         cmd.load_raw(mmcif_text, "cif", _OBJECT_NAME)
-        if not cmd.count_atoms(_OBJECT_NAME):
-            raise SurfaceError("PyMOL reads no atoms from the mmCIF text; is it one of afmsim.structure?")
         cmd.set("surface_quality", surface_quality)
         cmd.hide("everything")
         cmd.show("surface")
         cmd.set_view(_IDENTITY_VIEW)
         _, obj_text = cmd.get_mtl_obj()
+    except pymol.CmdException as error:
+        raise SurfaceError(f"PyMOL cannot read the mmCIF text ({error}); expected one of afmsim.structure") from None
     finally:
         cmd.delete("all")
     vertices_angstrom, faces = weld(triangles_of_obj(obj_text))
     if not len(faces):
-        raise SurfaceError("PyMOL finds no surface of the atoms; are they all in one place?")
+        raise SurfaceError("PyMOL makes no surface; expected an mmCIF text with atoms")
     return SurfaceMesh(angstrom_to_nm(vertices_angstrom), faces)
 
 
@@ -118,8 +119,8 @@ def weld(triangles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     sorted_corners = corners[order]
     is_new = np.ones(len(corners), dtype=bool)
     is_new[1:] = (sorted_corners[1:] != sorted_corners[:-1]).any(axis=1)
-    faces = np.empty(len(corners), dtype=np.int32)
-    faces[order] = np.cumsum(is_new) - 1
-    faces = faces.reshape(-1, 3)
+    vertex_of_corner = np.empty(len(corners), dtype=np.int32)
+    vertex_of_corner[order] = np.cumsum(is_new) - 1
+    faces = vertex_of_corner.reshape(-1, 3)
     is_triangle = (faces != np.roll(faces, 1, axis=1)).all(axis=1)
     return sorted_corners[is_new], faces[is_triangle]

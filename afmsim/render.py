@@ -100,7 +100,7 @@ def render_heights(
             "expected (z, y, x) and (view, 3, 3)."
         )
     extreme_indices_xyz = _row_extremes(occupancy, xp)
-    if len(extreme_indices_xyz) == 0:
+    if len(extreme_indices_xyz) == 0 or len(view_rotations) == 0:
         return xp.zeros((len(view_rotations), image_size, image_size), dtype=xp.float32)
     backend = _backend(xp)
     body = _cut_body(occupancy, extreme_indices_xyz, backend, xp)
@@ -148,7 +148,7 @@ def _cut_body(occupancy: Any, extreme_indices_xyz: Any, backend: Any, xp: Module
     last_xyz = [int(index) for index in extreme_indices_xyz.max(axis=0)]
     sizes_xyz = [last - first + 1 for first, last in zip(first_xyz, last_xyz, strict=True)]
     num_blocks_xyz = [-(-(size + LOW_MARGIN + 2) // BLOCK_SIZE) for size in sizes_xyz]
-    padded = xp.zeros([num * BLOCK_SIZE + 1 for num in reversed(num_blocks_xyz)], dtype=xp.uint8)
+    padded = xp.zeros(tuple(num * BLOCK_SIZE + 1 for num in reversed(num_blocks_xyz)), dtype=xp.uint8)
     target = tuple(slice(LOW_MARGIN, LOW_MARGIN + size) for size in reversed(sizes_xyz))
     source = tuple(slice(first, last + 1) for first, last in zip(first_xyz[::-1], last_xyz[::-1], strict=True))
     padded[target] = occupancy[source]

@@ -18,7 +18,6 @@ BLOCK_BITS = 2
 HALF = numpy.float32(0.5)
 ONE = numpy.float32(1)
 TWO = numpy.float32(2)
-BLOCK_SIZE = numpy.float32(4)
 # Stands for a zero in a direction; 1e-9 voxel per step never leaves a block.
 TINY = numpy.float32(1e-9)
 
@@ -64,18 +63,10 @@ def _trilinear(occupancy: numpy.ndarray, x: numpy.float32, y: numpy.float32, z: 
     """Return the occupancy interpolated at a point with coordinates of at least 0."""
     low_x, low_y, low_z = int(x), int(y), int(z)
     part_x, part_y, part_z = x - numpy.float32(low_x), y - numpy.float32(low_y), z - numpy.float32(low_z)
-    # Unsigned indices into the flat array: numba checks signed ones for being negative, 24 times here.
-    stride_y = numpy.uint64(occupancy.shape[2])
-    stride_z = numpy.uint64(occupancy.shape[1]) * stride_y
-    next_x = numpy.uint64(1)
-    flat = occupancy.reshape(-1)
-    at_00 = numpy.uint64(low_z) * stride_z + numpy.uint64(low_y) * stride_y + numpy.uint64(low_x)
-    at_01, at_10 = at_00 + stride_y, at_00 + stride_z
-    at_11 = at_01 + stride_z
-    value_00 = _lerp(flat[at_00], flat[at_00 + next_x], part_x)
-    value_01 = _lerp(flat[at_01], flat[at_01 + next_x], part_x)
-    value_10 = _lerp(flat[at_10], flat[at_10 + next_x], part_x)
-    value_11 = _lerp(flat[at_11], flat[at_11 + next_x], part_x)
+    value_00 = _lerp(occupancy[low_z, low_y, low_x], occupancy[low_z, low_y, low_x + 1], part_x)
+    value_01 = _lerp(occupancy[low_z, low_y + 1, low_x], occupancy[low_z, low_y + 1, low_x + 1], part_x)
+    value_10 = _lerp(occupancy[low_z + 1, low_y, low_x], occupancy[low_z + 1, low_y, low_x + 1], part_x)
+    value_11 = _lerp(occupancy[low_z + 1, low_y + 1, low_x], occupancy[low_z + 1, low_y + 1, low_x + 1], part_x)
     return _lerp(_lerp(value_00, value_01, part_y), _lerp(value_10, value_11, part_y), part_z)
 
 
@@ -184,6 +175,8 @@ def _surface_height(
     low_z, high_z = _heights_inside(z, end_xyz[2], per_z)
     lowest = max(low_x, low_y, low_z, -top_voxels)
     highest = min(high_x, high_y, high_z, top_voxels)
+    if lowest > highest:
+        return numpy.float32(-numpy.inf)
     step = int(numpy.ceil((top_voxels - highest) * TWO))
     last_step = int((top_voxels - lowest) * TWO)
     above = numpy.float32(0)

@@ -1,4 +1,4 @@
-"""The protein of a structure file: positions, radii, elements and chains of its heavy atoms, and a cleaned mmCIF of them."""
+"""The protein of a structure file: its heavy atoms, its chains, and a cleaned mmCIF of them."""
 
 import re
 from dataclasses import dataclass
@@ -72,8 +72,8 @@ def protein_id_from_path(path: Path) -> str:
     """
     Return the file's name without its structure suffix, made of `[A-Za-z0-9._-]` only.
 
-    Each run of other characters becomes one underscore, and leading dots and hyphens go, so that an id can be a file name,
-    a field of a CSV row or an argument of a command. Two paths may yield the same id.
+    Each run of other characters becomes one underscore, and leading dots and hyphens go, so that an id can be a file
+    name, a field of a CSV row or an argument of a command. Two paths may yield the same id.
     """
     name = unpacked_name(path.name)
     for suffix in SUPPORTED_SUFFIXES:
@@ -146,7 +146,7 @@ def _parse(text: str, name: str) -> "gemmi.Structure":
 
 def _contents(source: "gemmi.Structure") -> str:
     """Say what a file without protein holds."""
-    names = sorted({residue.name for chain in source[0] for residue in chain}) if len(source) else []
+    names = sorted({residue.name or "nameless" for chain in source[0] for residue in chain}) if len(source) else []
     if not names:
         return "it has no coordinates at all"
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""

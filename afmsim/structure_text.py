@@ -1,4 +1,4 @@
-"""The text of a structure file: unpacked within a limit, told apart by its content, and freed of what no reader can take."""
+"""The text of a structure file: unpacked within a limit, told apart by content, freed of what readers cannot take."""
 
 import re
 import zlib
@@ -74,7 +74,7 @@ def _unpack(path: Path, max_bytes: int) -> bytes:
             num_bytes += len(part)
             if num_bytes > max_bytes:
                 raise StructureError(
-                    f"{path.name!r} holds more than {max_bytes} bytes of text; raise max_bytes if it is a real structure"
+                    f"{path.name!r} holds more than {max_bytes} bytes of text; raise max_bytes if that is right"
                 )
             parts.append(part)
     return b"".join(parts)

@@ -103,7 +103,11 @@ def _toggle_triangle(
     grid_size: int,
     toggles: numpy.ndarray,
 ) -> None:
-    """Flip the bits of one triangle for the rays of some rows."""
+    """Flip the bits of one triangle for the rays of some rows.
+
+    Edge functions of the point and two corners are twice the areas of the parts that they cut from the triangle:
+    the weights of the third corner.
+    """
     p, q, r = corners[0], corners[1], corners[2]
     col_p, row_p = numpy.int64(lattice[p, col_axis]), numpy.int64(lattice[p, row_axis])
     col_q, row_q = numpy.int64(lattice[q, col_axis]), numpy.int64(lattice[q, row_axis])
@@ -118,8 +122,8 @@ def _toggle_triangle(
     depth_p = numpy.int64(lattice[p, ray_axis])
     depth_q = numpy.int64(lattice[q, ray_axis])
     depth_r = numpy.int64(lattice[r, ray_axis])
-    lowest_col = max(0, -((-min(col_p, col_q, col_r)) >> STEP_BITS))
-    highest_col = min(grid_size - 1, max(col_p, col_q, col_r) >> STEP_BITS)
+    lowest_col = max(0, int(-((-min(col_p, col_q, col_r)) >> STEP_BITS)))
+    highest_col = min(grid_size - 1, int(max(col_p, col_q, col_r) >> STEP_BITS))
     tie_p = _edge_tie(col_q, row_q, col_r, row_r)
     tie_q = _edge_tie(col_r, row_r, col_p, row_p)
     tie_r = _edge_tie(col_p, row_p, col_q, row_q)

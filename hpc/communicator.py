@@ -185,11 +185,8 @@ def open_communicator() -> Communicator:
     """
     # `python -m mpi4py -m ...` has loaded mpi4py before this module runs.
     started_by_launcher = any(name in os.environ for name in _LAUNCHER_VARIABLES)
-    communicator: Communicator
-    if started_by_launcher or "mpi4py" in sys.modules:
-        communicator = MpiCommunicator()
-    else:
-        communicator = SerialCommunicator()
+    has_mpi = started_by_launcher or "mpi4py" in sys.modules
+    communicator: Communicator = MpiCommunicator() if has_mpi else SerialCommunicator()
     check_rank_count(communicator.size, os.environ)
     return communicator
 

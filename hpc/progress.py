@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
+from typing import Any
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ class Progress:
             self._bar.stop()
 
 
-def _terminal_bar():  # type: ignore[no-untyped-def]
+def _terminal_bar() -> Any:
     from rich.console import Console
     from rich.progress import (
         BarColumn,

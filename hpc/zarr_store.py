@@ -8,7 +8,7 @@ Arrays share axis 0, the item. An array is either sharded (a shard holds a run o
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -61,7 +61,7 @@ def create_store(
         )
 
 
-def open_store(path: Path, mode: str = "r") -> Any:
+def open_store(path: Path, mode: Literal["r", "r+"] = "r") -> Any:
     """
     Open the group at `path` for reading ("r") or for writing its arrays ("r+").
 

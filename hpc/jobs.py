@@ -1,0 +1,125 @@
+"""Jobs on a Slurm cluster or on this machine: the only door to submitit."""
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+_POLL_INTERVAL_S = 1.0
+
+
+class JobError(RuntimeError):
+    """A job did not end well."""
+
+
+def resolve_cluster(cluster: str) -> str:
+    """Return "slurm" or "local"; "auto" is Slurm where its sbatch command exists and this machine otherwise."""
+    if cluster not in ("auto", "slurm", "local"):
+        raise ValueError(f"expected cluster auto, slurm or local, got {cluster!r}")
+    if cluster == "auto":
+        return "slurm" if shutil.which("sbatch") else "local"
+    if cluster == "slurm" and not shutil.which("sbatch"):
+        raise ValueError("got cluster slurm, but there is no sbatch command here; use --cluster local, or a login node")
+    return cluster
+
+
+def make_executor(cluster: str, folder: Path, **policy: Any) -> Any:
+    """
+    Return a submitit executor.
+
+    Parameters
+    ----------
+    cluster
+        "auto", "slurm" or "local", see `resolve_cluster`.
+    folder
+        Where jobs and their logs are kept; on a cluster all nodes must see it.
+    policy
+        Parameters of `submitit.AutoExecutor.update_parameters`, such as `timeout_min` and `gpus_per_node`;
+        those that begin with `slurm_` hold on Slurm alone.
+
+    Raises
+    ------
+    ValueError
+        There is no such cluster here, or no such parameter.
+    """
+    submitit = _submitit()
+    executor = submitit.AutoExecutor(folder=str(folder), cluster=resolve_cluster(cluster))
+    try:
+        executor.update_parameters(**policy)
+    except NameError as error:
+        raise ValueError(str(error)) from error
+    return executor
+
+
+def submit(executor: Any, job: Callable[[], Any]) -> Any:
+    """
+    Hand `job` to an executor and return submitit's job.
+
+    Raises
+    ------
+    JobError
+        The scheduler did not take it; the message says why.
+    """
+    try:
+        return executor.submit(job)
+    except _submitit().core.utils.FailedJobError as error:
+        raise JobError(
+            f"the job could not be submitted: {_last_line(error)}; mend what it says, or use --cluster local"
+        ) from error
+
+
+def delayed_submission(job: Callable[..., Any]) -> Any:
+    """Return what a job's `checkpoint` has to return for the job to be queued again as `job`."""
+    return _submitit().helpers.DelayedSubmission(job)
+
+
+def wait_for_job(job: Any, on_log: Callable[[str], object]) -> Any:
+    """
+    Wait until a submitit job ends; hand each piece of its error log (where logging writes) to `on_log` as it comes.
+
+    Returns
+    -------
+    Any
+        What the job returned.
+
+    Raises
+    ------
+    JobError
+        It failed; the message says why and where its log is.
+    """
+    log_path = Path(job.paths.stderr)
+    position = 0
+    while True:
+        # Asked before reading, so that the last lines of a job that ends meanwhile are not lost.
+        is_done = job.done()
+        if log_path.exists():
+            with log_path.open(encoding="utf-8", errors="replace") as log:
+                log.seek(position)
+                if text := log.read():
+                    on_log(text)
+                position = log.tell()
+        if is_done:
+            return _result(job, log_path)
+        time.sleep(_POLL_INTERVAL_S)
+
+
+def _result(job: Any, log_path: Path) -> Any:
+    try:
+        return job.result()
+    except Exception as error:
+        raise JobError(f"job {job.job_id} failed: {_last_line(error)}; its log is {log_path}") from error
+
+
+def _last_line(error: Exception) -> str:
+    """Return the line that says what was wrong: submitit's message is the whole trace or output of the job."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip(" -")]
+    return lines[-1] if lines else type(error).__name__
+
+
+def _submitit() -> Any:
+    try:
+        import submitit
+    except ImportError as error:
+        raise ValueError("submitit is not installed; install this project, of which it is a part") from error
+    return submitit

@@ -1,0 +1,112 @@
+"""Write a report of all scored runs in a folder: one HTML page that needs no other file."""
+
+import argparse
+import logging
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hpc.logs import set_up_logging
+
+if TYPE_CHECKING:
+    from recon.run_results import RunResult
+
+logger = logging.getLogger(__name__)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of `python -m recon.report`."""
+    parser = argparse.ArgumentParser(prog="python -m recon.report", description=__doc__)
+    parser.add_argument("--runs", type=Path, required=True, help="folder that holds the runs' folders")
+    parser.add_argument("--out", type=Path, required=True, help="HTML file to write")
+    parser.add_argument(
+        "--sheet", type=Path, help="PNG picture of the dataset (default: drawn from the dataset, if it is there)"
+    )
+    parser.add_argument("--store", type=Path, help="dataset (default: the one of the first run)")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    arguments = build_parser().parse_args(argv)
+    set_up_logging()
+    try:
+        write_report(arguments.runs, arguments.out, arguments.sheet, arguments.store)
+    except (ValueError, OSError) as error:
+        sys.stderr.write(f"recon.report: {error}\n")
+        return 2
+    logger.info("wrote %s", arguments.out)
+    return 0
+
+
+def write_report(runs: Path, out: Path, sheet: Path | None = None, store: Path | None = None) -> None:
+    """
+    Write the page to `out`.
+
+    Raises
+    ------
+    recon.run_folder.RunError
+        There is no scored run in `runs`.
+    """
+    from hpc.atomic_file import write_text_atomically
+    from recon import figures
+    from recon.report_page import ReportImages, headline, report_page
+    from recon.run_results import read_results
+
+    results = read_results(runs)
+    shown, _ = headline(results)
+    store = store or Path(shown.record.config.store)
+    images = ReportImages(
+        sheet=figures.png_data_uri(sheet.read_bytes()) if sheet else _drawn_sheet(store),
+        training_curves=figures.training_curves(results),
+        iou_by_views=figures.iou_by_views(results),
+        training_predictions=_predictions(shown, "train"),
+        validation_predictions=_predictions(shown, "validation"),
+    )
+    write_text_atomically(out, report_page(results, images, _dataset_facts(store)))
+
+
+def _predictions(result: "RunResult", split: str) -> str:
+    from recon import figures
+
+    chosen = [prediction for prediction in result.predictions if prediction.split == split]
+    if not chosen:
+        return ""
+    trained_views = result.record.config.views
+    nearest = min(result.scores, key=lambda row: abs(row.views - trained_views))
+    return figures.predictions_figure(chosen, nearest.threshold)
+
+
+def _drawn_sheet(store: Path) -> str:
+    """Return the dataset's contact sheet as a data URI, empty where there is no dataset any more."""
+    from afmsim.dataset import open_dataset
+    from afmsim.preview import draw_contact_sheet
+    from recon import figures
+
+    if not store.exists():
+        return ""
+    with tempfile.TemporaryDirectory() as folder:
+        sheet = Path(folder) / "sheet.png"
+        draw_contact_sheet(open_dataset(store), sheet)
+        return figures.png_data_uri(sheet.read_bytes())
+
+
+def _dataset_facts(store: Path) -> dict[str, str]:
+    from afmsim.dataset import open_dataset
+
+    if not store.exists():
+        return {"dataset": store.name}
+    dataset = open_dataset(store)
+    return {
+        "dataset": store.name,
+        "proteins": f"{len(dataset.done_indices)} done of {len(dataset.protein_ids)} structure files",
+        "views per protein": str(dataset.num_views),
+        "images": f"{dataset.image_size} by {dataset.image_size} pixels",
+        "fine grid, target grid": f"{dataset.grid_size}³ voxels, {dataset.target_size}³ voxels",
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,47 @@
+"""The settings of one training run."""
+
+from dataclasses import dataclass
+
+from hpc.settings import setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """
+    Settings of a training run, kept in its config.json.
+
+    The paper's text lost its batch size, epochs, learning rate and split; the values here are defaults we
+    chose: those of the public Pix2Vox code (hzxie/Pix2Vox, config.py) and a customary 80/20 split.
+    """
+
+    store: str = setting("dataset to train on, a Zarr store")
+    views: int = setting("number of views of each protein that the network sees at a time")
+    size: str = setting("network: A is the paper's, with refiner; F is small and fast", "A", ("A", "F"))
+    input_size: int = setting("edge of the images that the network sees, in pixels", 224)
+    epochs: int = setting("number of passes over the training proteins", 250)
+    single_view_epochs: int = setting(
+        "first epochs in which each view is decoded and scored by itself, without merger and refiner: quicker, "
+        "and the order in which Pix2Vox's author trains (hzxie/Pix2Vox issues 60 and 80)",
+        0,
+    )
+    repeats: int = setting("times that each protein comes in an epoch, each time with other views", 4)
+    batch_size: int = setting("samples (a sample is one protein with its views) in one optimizer step", 64)
+    learning_rate: float = setting("learning rate of Adam", 1e-3)
+    merger_learning_rate: float = setting("learning rate of Adam for the merger of views", 1e-4)
+    learning_rate_drop_epoch: int = setting("epoch after which the learning rates are halved", 150)
+    validation_fraction: float = setting("share of the proteins that is kept for validation", 0.2)
+    seed: int = setting("seed of weights, split, order and views", 0)
+
+    def __post_init__(self) -> None:
+        if self.size not in ("A", "F"):
+            raise ValueError(f"expected size A or F, got {self.size!r}")
+        for name in ("views", "input_size", "epochs", "repeats", "batch_size", "learning_rate_drop_epoch"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"expected {name} of at least 1, got {getattr(self, name)}")
+        if self.single_view_epochs < 0:
+            raise ValueError(f"expected single_view_epochs of 0 or more, got {self.single_view_epochs}")
+        for name in ("learning_rate", "merger_learning_rate"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ValueError(f"expected a finite {name} above 0, got {getattr(self, name)}")
+        if not 0 < self.validation_fraction < 1:
+            raise ValueError(f"expected a validation_fraction between 0 and 1, got {self.validation_fraction}")

@@ -1,0 +1,182 @@
+"""What the network reads: images and bodies of all proteins of a store, held in memory where they fit."""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from recon.views import shuffled_samples, training_views
+
+
+class ProteinData:
+    """
+    Images and target bodies of the finished proteins of a store.
+
+    Parameters
+    ----------
+    store_path
+        The dataset.
+    input_size
+        Edge of the images in pixels; the stored ones are averaged down by area.
+
+    Raises
+    ------
+    ValueError
+        The store has no finished protein, or smaller images than `input_size`.
+    """
+
+    def __init__(self, store_path: Path, input_size: int) -> None:
+        from afmsim.dataset import open_dataset
+
+        self._store = open_dataset(store_path)
+        if input_size > self._store.image_size:
+            raise ValueError(
+                f"got input size {input_size}, expected at most {self._store.image_size}, the image size of "
+                f"{store_path}; choose a smaller --input-size or build the dataset with larger images"
+            )
+        self._store_indices = [int(index) for index in self._store.done_indices]
+        if not self._store_indices:
+            raise ValueError(f"got {store_path} without any finished protein; build the dataset first")
+        self.protein_ids: list[str] = [self._store.protein_ids[index] for index in self._store_indices]
+        self.clusters: list[str] = [self._store.table[index]["cluster"] for index in self._store_indices]
+        self.num_views: int = self._store.num_views
+        self.image_size: int = self._store.image_size
+        self.target_size: int = self._store.target_size
+        self.input_size = input_size
+        self._weights = area_weights(self._store.image_size, input_size)
+        self.occupancy = np.stack([self._store.occupancy(index) for index in self._store_indices])
+        """uint8 `(protein, z, y, x)`."""
+        num_bytes = len(self.protein_ids) * self.num_views * input_size**2 * 4
+        self._images = self._read_all() if num_bytes < _free_memory_bytes() / 2 else None
+
+    @property
+    def target_voxel_size_nm(self) -> np.ndarray:
+        """float64 `(protein,)`: edge of one voxel of `occupancy`."""
+        fine = np.asarray(self._store.voxel_size_nm, dtype=np.float64)[self._store_indices]
+        return fine * self._store.grid_size / self.target_size
+
+    @property
+    def field_of_view_nm(self) -> np.ndarray:
+        """float64 `(protein,)`: edge of the images."""
+        pixel_size_nm = np.asarray(self._store.pixel_size_nm, dtype=np.float64)[self._store_indices]
+        return pixel_size_nm * self.image_size
+
+    def images(self, protein: int, view_indices: np.ndarray) -> np.ndarray:
+        """Return float32 `(view, row, col)`: heights of one protein as a share of the field of view, 0..1."""
+        if self._images is not None:
+            return self._images[protein, view_indices]
+        return self._read(protein, view_indices)
+
+    def indices_of(self, protein_ids: Sequence[str]) -> list[int]:
+        """Return the positions of `protein_ids` in this data."""
+        position = {protein_id: index for index, protein_id in enumerate(self.protein_ids)}
+        return [position[protein_id] for protein_id in protein_ids]
+
+    def _read(self, protein: int, view_indices: np.ndarray | None = None) -> np.ndarray:
+        heights_nm = self._store.heights_nm(self._store_indices[protein], view_indices)
+        shares = (heights_nm / self.field_of_view_nm[protein]).astype(np.float32)
+        return self._weights @ shares @ self._weights.T  # (view, input row, input col)
+
+    def _read_all(self) -> np.ndarray:
+        shape = (len(self.protein_ids), self.num_views, self.input_size, self.input_size)
+        images = np.empty(shape, dtype=np.float32)
+        for protein in range(len(self.protein_ids)):
+            images[protein] = self._read(protein)
+        return images
+
+
+def area_weights(num_pixels: int, num_averaged: int) -> np.ndarray:
+    """
+    Return the matrix that averages a line of pixels down by area.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 `(averaged, pixel)`: the share of each averaged pixel that each pixel covers; rows sum to 1.
+    """
+    width = num_pixels / num_averaged
+    pixel = np.arange(num_pixels)[None, :]
+    averaged = np.arange(num_averaged)[:, None]
+    covered = np.minimum(pixel + 1, (averaged + 1) * width) - np.maximum(pixel, averaged * width)
+    return (np.clip(covered, 0, None) / width).astype(np.float32)
+
+
+class Draw(NamedTuple):
+    """Which sample comes next: the index type of `TrainingSamples`."""
+
+    epoch: int
+    protein: int
+    repeat: int
+
+
+class Sample(NamedTuple):
+    """One sample, or a batch of them with one more leading axis."""
+
+    images: torch.Tensor
+    """float32 `(view, 1, row, col)`."""
+    occupancy: torch.Tensor
+    """uint8 `(z, y, x)`."""
+    protein: torch.Tensor
+    """int64 `()`: index into `ProteinData`."""
+
+
+class TrainingSamples(Dataset[Sample]):
+    """Samples of training proteins; which views a sample has follows from its `Draw` and the seed alone."""
+
+    def __init__(self, data: ProteinData, num_views: int, seed: int) -> None:
+        self._data = data
+        self._num_views = num_views
+        self._seed = seed
+
+    def __getitem__(self, draw: Draw) -> Sample:
+        protein_id = self._data.protein_ids[draw.protein]
+        view_indices = training_views(
+            self._seed, draw.epoch, protein_id, draw.repeat, self._data.num_views, self._num_views
+        )
+        return _sample(self._data, draw.protein, view_indices)
+
+
+class EpochOrder(Sampler[Draw]):
+    """The draws of one epoch, shuffled: each protein `repeats` times. Set `epoch` before iterating."""
+
+    def __init__(self, proteins: Sequence[int], repeats: int, seed: int) -> None:
+        self._proteins = proteins
+        self._repeats = repeats
+        self._seed = seed
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return len(self._proteins) * self._repeats
+
+    def __iter__(self) -> Iterator[Draw]:
+        for sample in shuffled_samples(self._seed, self.epoch, len(self)):
+            yield Draw(self.epoch, self._proteins[sample // self._repeats], int(sample % self._repeats))
+
+
+def training_batches(
+    data: ProteinData, order: EpochOrder, num_views: int, seed: int, batch_size: int
+) -> DataLoader[Sample]:
+    """Return the loader whose every pass is the epoch that `order` is set to."""
+    return DataLoader(TrainingSamples(data, num_views, seed), batch_size=batch_size, sampler=order)
+
+
+def stack_samples(data: ProteinData, views_of_protein: dict[int, np.ndarray]) -> Sample:
+    """Return one batch of the given proteins, each with the given view indices `(view,)`."""
+    samples = [_sample(data, protein, view_indices) for protein, view_indices in views_of_protein.items()]
+    return Sample(*(torch.stack(parts) for parts in zip(*samples, strict=True)))
+
+
+def _sample(data: ProteinData, protein: int, view_indices: np.ndarray) -> Sample:
+    return Sample(
+        images=torch.from_numpy(data.images(protein, view_indices)).unsqueeze(1),  # (view, 1, row, col)
+        occupancy=torch.from_numpy(data.occupancy[protein]),
+        protein=torch.tensor(protein),
+    )
+
+
+def _free_memory_bytes() -> int:
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

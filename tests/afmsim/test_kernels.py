@@ -1,0 +1,166 @@
+"""The CUDA kernels against the CPU code: compiled by NVRTC, run behind a shim on the CPU, and run on a GPU."""
+
+import ctypes
+import shutil
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+import numpy
+import pytest
+
+import afmsim
+from afmsim import render_gpu, voxelize_gpu
+from afmsim.orientation import random_rotations
+from afmsim.render import field_of_view_nm, render_heights
+from afmsim.voxelize import (
+    GridPlacement,
+    downsample_majority,
+    pack_occupancy,
+    placement_of_mesh,
+    unpack_occupancy,
+    voxelize_mesh,
+)
+from hpc.array_backend import has_gpu, to_numpy
+from hpc.cuda_source import COMPILE_OPTIONS
+from tests.helpers.bodies import asymmetric_body, box, icosphere, random_tetrahedra, with_hole
+from tests.helpers.cpu_shim import HostModule, NumpyAsCupy
+
+KERNEL_PATHS = sorted((Path(afmsim.__file__).parent / "kernels").glob("*.cu"))
+# Same float32 operations in the same order; a compiler may round a division or a dot product differently.
+HEIGHT_TOLERANCE_VOXELS = 1e-3
+
+
+@pytest.fixture(scope="session")
+def host_modules(tmp_path_factory):
+    if shutil.which("g++") is None:
+        pytest.skip("no g++ on this machine to build the kernels for the CPU")
+    build_dir = tmp_path_factory.mktemp("cpu_shim")
+    return cache(lambda source_path: HostModule(source_path, build_dir))
+
+
+@pytest.fixture(params=["shim", pytest.param("cupy", marks=pytest.mark.gpu)])
+def xp(request, monkeypatch):
+    """An array module that makes the public functions take their GPU path."""
+    if request.param == "cupy":
+        if not has_gpu():
+            pytest.skip("no CUDA device on this machine")
+        import cupy
+
+        return cupy
+    for module in (voxelize_gpu, render_gpu):
+        monkeypatch.setattr(module, "load_kernels", request.getfixturevalue("host_modules"))
+    return NumpyAsCupy()
+
+
+def random_body():
+    vertices, faces = random_tetrahedra(30, numpy.random.default_rng(5), extent=0.7)
+    return numpy.rint(vertices * 32) / 32, faces  # many corners on voxel centres
+
+
+MESHES = {
+    "sphere": icosphere(4),
+    "asymmetric": asymmetric_body(),
+    "hole": with_hole(icosphere(3), (1.0, 0.3, -0.2), 15),
+    "random": random_body(),
+    "degenerate": (box((0, 0, 0), (1, 2, 3))[0], numpy.array([(0, 0, 1), (3, 3, 3), (0, 1, 7)], dtype=numpy.int32)),
+    "empty": (box((0, 0, 0), (1, 2, 3))[0], numpy.zeros((0, 3), dtype=numpy.int32)),
+}
+
+
+@pytest.mark.parametrize("grid_size", [33, 64])
+@pytest.mark.parametrize("name", MESHES)
+def test_kernels_voxelize_as_the_cpu_to_the_voxel(xp, name, grid_size):
+    vertices, faces = MESHES[name]
+    placement = placement_of_mesh(vertices, grid_size)
+    expected = voxelize_mesh(vertices, faces, placement)
+    numpy.testing.assert_array_equal(to_numpy(voxelize_mesh(vertices, faces, placement, xp)), expected)
+
+
+def test_kernels_cut_off_a_body_beyond_the_grid_as_the_cpu(xp):
+    vertices, faces = random_tetrahedra(20, numpy.random.default_rng(6), extent=60.0)
+    placement = GridPlacement(numpy.zeros(3), 1.0, 48)
+    expected = voxelize_mesh(vertices, faces, placement)
+    assert 0 < expected.mean() < 1
+    numpy.testing.assert_array_equal(to_numpy(voxelize_mesh(vertices, faces, placement, xp)), expected)
+
+
+@pytest.mark.parametrize(("grid_size", "target_size"), [(64, 32), (64, 8), (30, 10)])
+def test_kernels_downsample_as_the_cpu_to_the_voxel(xp, grid_size, target_size):
+    occupancy = numpy.random.default_rng(0).integers(0, 2, (grid_size,) * 3, dtype=numpy.uint8)
+    expected = downsample_majority(occupancy, target_size)
+    numpy.testing.assert_array_equal(to_numpy(downsample_majority(xp.asarray(occupancy), target_size, xp)), expected)
+
+
+def test_the_array_module_packs_and_unpacks_as_numpy(xp):
+    occupancy = numpy.random.default_rng(0).integers(0, 2, (8, 8, 16), dtype=numpy.uint8)
+    packed = pack_occupancy(xp.asarray(occupancy), xp)
+    numpy.testing.assert_array_equal(to_numpy(packed), pack_occupancy(occupancy))
+    numpy.testing.assert_array_equal(to_numpy(unpack_occupancy(packed, xp)), occupancy)
+
+
+@pytest.mark.parametrize("name", ["sphere", "asymmetric", "random"])
+def test_kernels_render_as_the_cpu(xp, name):
+    vertices, faces = MESHES[name]
+    occupancy = voxelize_mesh(vertices, faces, placement_of_mesh(vertices, 64))
+    rotations = numpy.concatenate([numpy.eye(3, dtype=numpy.float32)[None], random_rotations(5, 0, name)])
+    pixel_size = field_of_view_nm(occupancy, 1.0) / 80
+    expected = render_heights(occupancy, rotations, 1.0, pixel_size, 80)
+    heights = to_numpy(render_heights(xp.asarray(occupancy), rotations, 1.0, pixel_size, 80, xp))
+    is_close = numpy.abs(heights - expected) <= HEIGHT_TOLERANCE_VOXELS
+    # A ray that grazes the body may hit in one rounding and miss in the other.
+    assert is_close.mean() > 0.9999
+
+
+def test_kernels_find_the_field_of_view_of_the_cpu_and_nothing_in_an_empty_grid(xp):
+    occupancy = xp.zeros((16, 16, 16), dtype=xp.uint8)
+    assert not to_numpy(render_heights(occupancy, random_rotations(2, 0, "a"), 1.0, 1.0, 8, xp)).any()
+    occupancy[3, 4, 5] = 1
+    assert field_of_view_nm(occupancy, 1.0, xp) == field_of_view_nm(to_numpy(occupancy), 1.0)
+    assert render_heights(occupancy, numpy.zeros((0, 3, 3)), 1.0, 1.0, 8, xp).shape == (0, 8, 8)
+
+
+@pytest.mark.parametrize("capability", [70, 75, 80, 86, 89, 90])
+@pytest.mark.parametrize("source_path", KERNEL_PATHS, ids=lambda path: path.name)
+def test_nvrtc_compiles_the_kernels_without_a_warning(source_path, capability):
+    status, log = compile_with_nvrtc(source_path, [*COMPILE_OPTIONS, f"--gpu-architecture=compute_{capability}"])
+    assert status == 0, log
+    # That a later compiler drops compute_70 says nothing about the kernels.
+    assert [line for line in log.splitlines() if line and "Architectures prior to" not in line] == []
+
+
+def test_nvrtc_refuses_a_wrong_kernel(tmp_path):
+    wrong = tmp_path / "wrong.cu"
+    wrong.write_text('extern "C" __global__ void wrong(int *values) { values[0] = nothing; }')
+    status, log = compile_with_nvrtc(wrong, [*COMPILE_OPTIONS, "--gpu-architecture=compute_80"])
+    assert status != 0
+    assert "nothing" in log
+
+
+def nvrtc_library():
+    """The library of the wheel nvidia-cuda-nvrtc-cu12, without CuPy, which needs a driver to tell the device."""
+    try:
+        files = metadata.files("nvidia-cuda-nvrtc-cu12") or []
+    except metadata.PackageNotFoundError:
+        pytest.skip("nvidia-cuda-nvrtc-cu12 is not installed")
+    is_compiler = [file for file in files if file.name.startswith("libnvrtc.so") and "alt" not in file.name]
+    return ctypes.CDLL(str(is_compiler[0].locate()))
+
+
+def compile_with_nvrtc(source_path, options):
+    """Return NVRTC's status, 0 for success, and its log with all warnings."""
+    library = nvrtc_library()
+    program = ctypes.c_void_p()
+    source = source_path.read_bytes()
+    created = library.nvrtcCreateProgram(
+        ctypes.byref(program), ctypes.c_char_p(source), source_path.name.encode(), 0, None, None
+    )
+    assert created == 0
+    encoded = [option.encode() for option in options]
+    status = library.nvrtcCompileProgram(program, len(encoded), (ctypes.c_char_p * len(encoded))(*encoded))
+    log_size = ctypes.c_size_t()
+    assert library.nvrtcGetProgramLogSize(program, ctypes.byref(log_size)) == 0
+    log = ctypes.create_string_buffer(log_size.value)
+    assert library.nvrtcGetProgramLog(program, log) == 0
+    assert library.nvrtcDestroyProgram(ctypes.byref(program)) == 0
+    return status, log.value.decode()
