@@ -141,7 +141,9 @@ def complete_store(store: Path, sources: list[Source], rows: dict[int, dict[str,
             status=STATUS_WORDS[row["status"]],
             reason=row["reason"],
         )
-    for name, values in {**small, "center_xyz_nm": centers, "status": status}.items():
+    for name, values in small.items():
         write_small(group, name, values)
+    write_small(group, "center_xyz_nm", centers)
+    write_small(group, "status", status)
     write_text_atomically(store / TABLE_NAME, format_table(table))
     return table

@@ -76,7 +76,7 @@ make_base() {
 build_image() {
     local mounts=()
     while read -r folder; do mounts+=(--volume "$folder:$folder:ro"); done <"$work/folders"
-    buildah "${store[@]}" bud "${isolation[@]}" "${mounts[@]}" --build-arg BASE=localhost/base:local \
+    buildah "${store[@]}" bud --format docker "${isolation[@]}" "${mounts[@]}" --build-arg BASE=localhost/base:local \
         --tag localhost/afm-recon:local .
     buildah "${store[@]}" from --name image localhost/afm-recon:local
     buildah "${store[@]}" inspect image |

@@ -16,7 +16,7 @@ from tests.helpers.slurm_cluster import SlurmCluster
 pytestmark = pytest.mark.slurm
 
 SCRIPT = Path(__file__).parent.parent.parent / "slurm" / "build.sh"
-NUM_STRUCTURES = 8
+NUM_STRUCTURES = 6
 SMALL = ("--num-views=2", "--grid-size=32", "--target-size=16", "--image-size=32", "--shard-size=1")
 # Stands for Python and for Apptainer: says how it was called, and ends with the status that the test asks for.
 STUB = """#!/bin/bash
