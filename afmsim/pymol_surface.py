@@ -13,8 +13,7 @@ if TYPE_CHECKING:
 
 _OBJECT_NAME = "protein"
 
-# No rotation, camera and origin at zero, then wide clipping planes: PyMOL exports camera coordinates, which in this view
-# are the file's.
+# No rotation, camera and origin at zero, wide clipping planes: PyMOL exports camera coordinates, here the file's own.
 _IDENTITY_VIEW = (1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, -1000, 1000, 1)
 
 
@@ -65,7 +64,8 @@ def surface_mesh(mmcif_text: str, surface_quality: int = 0) -> SurfaceMesh:
         cmd.set_view(_IDENTITY_VIEW)
         _, obj_text = cmd.get_mtl_obj()
     except pymol.CmdException as error:
-        raise SurfaceError(f"PyMOL cannot read the mmCIF text ({error}); expected one of afmsim.structure") from None
+        reason = str(error).strip().removeprefix("Error: ")
+        raise SurfaceError(f"PyMOL cannot read the mmCIF text ({reason}); expected one of afmsim.structure") from None
     finally:
         cmd.delete("all")
     vertices_angstrom, faces = weld(triangles_of_obj(obj_text))

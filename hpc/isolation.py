@@ -5,13 +5,13 @@ import json
 import os
 import pickle
 import signal
-import socket
 import subprocess
 import sys
 import time
 import traceback
 from collections.abc import Callable
-from multiprocessing.connection import wait
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -32,7 +32,6 @@ Result = TypeVar("Result")
 _WATCH_INTERVAL_S = 0.05
 _BYTES_PER_GB = 1e9
 _PR_SET_PDEATHSIG = 1
-_LENGTH_BYTES = 8
 
 
 class IsolatedTaskError(RuntimeError):
@@ -71,7 +70,7 @@ class IsolatedWorker:
         self.timeout_s = timeout_s
         self.memory_limit_gb = memory_limit_gb
         self._process: subprocess.Popen[bytes] | None = None
-        self._connection: socket.socket | None = None
+        self._connection: Connection | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -100,9 +99,9 @@ class IsolatedWorker:
             )
         process, connection = self._running_child()
         try:
-            _send(connection, pickle.dumps((function, args), protocol=5))
+            connection.send((function, args))
             self._watch(process, connection)
-            succeeded, value = pickle.loads(_receive(connection))
+            succeeded, value = connection.recv()
         except (EOFError, ConnectionError):
             raise self._death(process) from None
         except BaseException:  # what was half sent or half received must not be read by the next call
@@ -121,11 +120,11 @@ class IsolatedWorker:
             self._process.wait()
         self._process = self._connection = None
 
-    def _running_child(self) -> tuple[subprocess.Popen[bytes], socket.socket]:
+    def _running_child(self) -> tuple[subprocess.Popen[bytes], Connection]:
         if self._process is not None and self._process.poll() is not None:
             self.close()
         if self._process is None or self._connection is None:
-            self._connection, child_end = socket.socketpair()
+            self._connection, child_end = Pipe()
             start = json.dumps([os.getpid(), child_end.fileno(), sys.path])
             self._process = subprocess.Popen(
                 [sys.executable, "-c", _CHILD_PROGRAM, start],
@@ -136,13 +135,13 @@ class IsolatedWorker:
             child_end.close()
         return self._process, self._connection
 
-    def _watch(self, process: subprocess.Popen[bytes], connection: socket.socket) -> None:
+    def _watch(self, process: subprocess.Popen[bytes], connection: Connection) -> None:
         """Wait for the child's answer, or for the breach of a limit."""
         import psutil
 
         child = psutil.Process(process.pid)
         end_s = time.monotonic() + self.timeout_s
-        while not wait([connection], _WATCH_INTERVAL_S):
+        while not connection.poll(_WATCH_INTERVAL_S):
             try:
                 used_gb = child.memory_info().rss / _BYTES_PER_GB
             except psutil.Error:  # it has just ended, which the connection tells next
@@ -172,42 +171,16 @@ def _serve(parent_pid: int, connection_fd: int) -> None:
     # Schedulers and terminals signal every process of a job. The parent decides what that means.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
-    with socket.socket(fileno=connection_fd) as connection:
-        while True:
-            try:
-                request = _receive(connection)
-            except EOFError:
-                return
-            _send(connection, _answer(request))
+    connection = Connection(connection_fd)
+    while True:
+        try:
+            request = connection.recv_bytes()
+        except EOFError:
+            return
+        connection.send_bytes(_answer(request))
 
 
-def _send(connection: socket.socket, message: bytes) -> None:
-    connection.sendall(len(message).to_bytes(_LENGTH_BYTES))
-    connection.sendall(message)
-
-
-def _receive(connection: socket.socket) -> bytearray:
-    """
-    Return the next message.
-
-    The connections of `multiprocessing` allocate the whole rest of the message for each piece that arrives, which takes
-    seconds for 100 MB; here every piece goes to its place.
-    """
-    return _receive_exactly(connection, int.from_bytes(_receive_exactly(connection, _LENGTH_BYTES)))
-
-
-def _receive_exactly(connection: socket.socket, num_bytes: int) -> bytearray:
-    message = bytearray(num_bytes)
-    rest = memoryview(message)
-    while rest:
-        num_received = connection.recv_into(rest)
-        if not num_received:
-            raise EOFError
-        rest = rest[num_received:]
-    return message
-
-
-def _answer(request: bytearray) -> bytes:
+def _answer(request: bytes) -> bytes:
     try:
         function, args = pickle.loads(request)
         return pickle.dumps((True, function(*args)), protocol=5)

@@ -37,7 +37,7 @@ def enclosed_volume(mesh):
 @pytest.mark.parametrize(("element", "radius_nm"), [("C", 0.17), ("N", 0.155), ("O", 0.152), ("S", 0.18)])
 def test_the_surface_of_one_atom_is_its_sphere(element, radius_nm):
     center_nm = np.array([1.2, -3.4, 5.6])
-    mesh = surface_mesh(cif_of((element, *(center_nm * 10))))
+    mesh = surface_mesh(cif_of((element, *(center_nm * 10))), surface_quality=1)
     np.testing.assert_allclose(np.linalg.norm(mesh.vertices_nm - center_nm, axis=1), radius_nm, atol=2e-5)
     assert enclosed_volume(mesh) == pytest.approx(4 / 3 * np.pi * radius_nm**3, rel=0.05)
 
@@ -50,7 +50,9 @@ def test_axes_and_hand_are_the_file_s():
 
 
 @pytest.mark.parametrize(
-    "path", [DATA / "1g1j.pdb.gz", DATA / "1orc.pdb.gz", DATA / "3u7t.pdb.gz", EXAMPLES / "1avy.pdb.gz"], ids=lambda p: p.name
+    "path",
+    [DATA / "1g1j.pdb.gz", DATA / "1orc.pdb.gz", DATA / "3u7t.pdb.gz", EXAMPLES / "1avy.pdb.gz"],
+    ids=lambda p: p.name,
 )
 def test_the_mesh_of_a_real_protein_encloses_every_atom_by_about_its_radius(path):
     structure = read_structure(path)

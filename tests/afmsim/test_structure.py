@@ -62,7 +62,7 @@ def test_radii_are_those_of_pymol():
         pymol.cmd.load_raw(structure.mmcif_text, "cif", "protein")
         atoms = pymol.cmd.get_model("protein").atom
     radius_of_element = {atom.symbol.capitalize(): atom.vdw for atom in atoms}
-    assert set(radius_of_element) == {"C", "N", "O", "S", "Se"} & set(structure.elements) | {"Se"}
+    assert set(radius_of_element) == set(structure.elements) == {"C", "N", "O", "S", "Se"}
     expected = [radius_of_element[element] / 10 for element in structure.elements]
     np.testing.assert_allclose(structure.radii_nm, expected, rtol=1e-6)
 
@@ -119,7 +119,9 @@ def test_an_assembly_multiplies_the_chains_by_rigid_copies():
     assert len(set(assembled.chain_names)) == 4
     # REMARK 350 of this entry: x, y -> 34.917 - x, 35.908 - y.
     copies = np.concatenate([alone.positions_nm, [3.4917, 3.5908, 0] + [-1, -1, 1] * alone.positions_nm])
-    for made, expected in zip(*(sorted(map(tuple, part.round(5))) for part in (assembled.positions_nm, copies)), strict=True):
+    for made, expected in zip(
+        *(sorted(map(tuple, part.round(5))) for part in (assembled.positions_nm, copies)), strict=True
+    ):
         np.testing.assert_allclose(made, expected, atol=2e-5)
 
 
@@ -137,7 +139,7 @@ def test_the_alternate_of_higher_occupancy_stays_and_the_first_letter_on_a_tie(t
         atom_line("CA", 5),
     ]
     structure = read_structure(write_pdb(tmp_path, lines))
-    assert sorted(structure.positions_nm[:, 0] * 10) == [*sorted([kept_x, 5.0])]
+    assert sorted(structure.positions_nm[:, 0] * 10) == sorted([kept_x, 5.0])
 
 
 def test_water_ligands_ions_and_free_amino_acids_are_left_out(tmp_path):
@@ -216,13 +218,15 @@ def test_coordinates_inside_a_web_page_are_read_and_a_mere_web_page_is_refused(t
         read_structure(write_pdb(tmp_path, ["<!DOCTYPE html><html><body>404 not found</body></html>"]))
 
 
-@pytest.mark.parametrize("compress", [gzip.compress, bytes, lambda text: gzip.compress(text[:99]) + gzip.compress(text[99:])])
+@pytest.mark.parametrize(
+    "compress", [gzip.compress, bytes, lambda text: gzip.compress(text[:99]) + gzip.compress(text[99:])]
+)
 @pytest.mark.parametrize("name", ["made.pdb", "made.pdb.gz", "made.ENT.gz", "made.cif"])
 def test_compression_is_known_by_content_not_by_name(tmp_path, compress, name):
     text = read_structure(DATA / "1orc.pdb.gz").mmcif_text if ".cif" in name else "\n".join(residue_lines())
     path = tmp_path / name
     path.write_bytes(compress(text.encode()))
-    assert read_structure(path).num_atoms == (493 if ".cif" in name else 4) or ".cif" in name
+    assert read_structure(path).num_atoms == (read_structure(DATA / "1orc.pdb.gz").num_atoms if ".cif" in name else 4)
 
 
 REFUSED = {
@@ -232,7 +236,10 @@ REFUSED = {
     "cut.pdb.gz": (gzip.compress(b"ATOM" * 100)[:-12], "damaged gzip"),
     "model.mmtf": (b"\x8b", "unknown format"),
     "model.pdb.xz": (b"\xfd7zXZ\x00", "expected a name that ends in .pdb, .ent, .cif, .mmcif"),
-    "ligand.pdb": (atom_line("C1", residue="BEN", record="HETATM").encode(), "has no protein atoms: its residues are BEN"),
+    "ligand.pdb": (
+        atom_line("C1", residue="BEN", record="HETATM").encode(),
+        "has no protein atoms: its residues are BEN",
+    ),
     "dna.pdb": (atom_line("P", residue=" DA").encode(), "has no protein atoms"),
     "remarks.pdb": (b"REMARK nothing else\n", "no coordinates at all"),
     "hydrogen.pdb": (atom_line("H").encode(), "has no protein atoms"),
