@@ -60,6 +60,10 @@ def main(argv: list[str] | None = None) -> int:
         if communicator.rank == 0:
             logger.error("%s", error)
         return 2
+    except OSError as error:
+        logger.error("%s; what is finished is kept, the same command continues once this is mended", error)
+        communicator.abort(2)
+        return 2
     except BaseException:
         if communicator.size > 1:
             logger.exception("rank %d cannot go on and ends all ranks", communicator.rank)
@@ -117,12 +121,12 @@ def _build_claimed(
     from hpc.isolation import IsolatedWorker
     from hpc.journal import Journal
 
-    stop = StopSignal()
+    stop = StopSignal(args.grace_s)
     share_cores(communicator.local_size)
     xp = array_module(args.device, communicator.local_rank)
     journal_path = args.store / JOURNAL_FOLDER / plan.run_id / f"rank_{communicator.rank:04d}.jsonl"
     with (
-        IsolatedWorker(timeout_s=args.protein_timeout_s, memory_limit_gb=args.protein_memory_gb) as worker,
+        IsolatedWorker(args.protein_timeout_s, args.protein_memory_gb, stop.is_grace_over) as worker,
         Journal(journal_path) as journal,
     ):
         builder = ShardBuilder(args.store, plan.sources, config, worker, xp)
@@ -195,6 +199,7 @@ def _parser() -> argparse.ArgumentParser:
         default=16.0,
         help="memory limit of PyMOL in GB (default: %(default)s)",
     )
+    add("--grace-s", type=float, default=60.0, help="time for the shard in hand after SIGTERM or SIGUSR1 (default: 60)")
     add("--retry-failed", action="store_true", help="try the proteins again that failed before")
     add_setting_arguments(parser, BuildConfig)
     return parser

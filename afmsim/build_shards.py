@@ -1,6 +1,7 @@
 """The work of one rank: claim a shard, make its proteins, write it, note it down, until none is left."""
 
 import logging
+import resource
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,13 @@ from afmsim.meshing import MeshedStructure, mesh_structure
 from afmsim.sample import Sample, make_sample
 from afmsim.source_list import Source
 from hpc.communicator import SharedCounters
-from hpc.isolation import IsolatedWorker
+from hpc.isolation import (
+    IsolatedTaskError,
+    IsolatedWorker,
+    TaskCancelledError,
+    TaskMemoryError,
+    TaskTimeoutError,
+)
 from hpc.journal import Journal
 from hpc.stop_signal import StopSignal
 from hpc.zarr_store import open_store, write_shard
@@ -64,8 +71,10 @@ class ShardBuilder:
         try:
             meshed = self.worker.call(mesh_structure, source.path, self.config.assembly)
             sample = make_sample(meshed.vertices_nm, meshed.faces, source.protein_id, self.config, self.xp)
+        except TaskCancelledError:
+            raise
         except Exception as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
+            reason = _reason(error)
             logger.warning("%s failed: %s", source.protein_id, reason)
         row: dict[str, Any] = {
             "index": index,
@@ -82,6 +91,18 @@ class ShardBuilder:
         return row, sample
 
 
+def _reason(error: Exception) -> str:
+    """Return one line that says what was wrong with a protein, and what to do where a limit was in the way."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, IsolatedTaskError):
+        text = f"reading and meshing {text}"
+    if isinstance(error, TaskTimeoutError):
+        text += "; raise --protein-timeout-s and use --retry-failed"
+    if isinstance(error, TaskMemoryError):
+        text += "; raise --protein-memory-gb and use --retry-failed"
+    return text
+
+
 def build_claimed_shards(
     builder: ShardBuilder,
     shards: list[range],
@@ -93,6 +114,8 @@ def build_claimed_shards(
     """
     Build shards in the given order, each claimed by the shared counter, until none is left or a stop is asked for.
 
+    A shard that is not ready when the grace after a stop is over is given up; nothing of it is written.
+
     Returns
     -------
     bool
@@ -102,6 +125,16 @@ def build_claimed_shards(
         claimed = counters.add(NEXT_SHARD, 1)
         if claimed >= len(order):
             return True
-        rows = builder.build(shards[order[claimed]], counters)
-        journal.append({"shard": order[claimed], "rows": rows})
+        try:
+            rows = builder.build(shards[order[claimed]], counters)
+        except TaskCancelledError:
+            return False
+        journal.append(
+            {
+                "shard": order[claimed],
+                "rows": rows,
+                "rank_peak_memory_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9, 3),
+                "worker_peak_memory_gb": round(builder.worker.peak_memory_gb, 3),
+            }
+        )
     return False

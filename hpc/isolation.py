@@ -50,6 +50,10 @@ class WorkerDiedError(IsolatedTaskError):
     """The child process ended in the middle of a task."""
 
 
+class TaskCancelledError(IsolatedTaskError):
+    """A task was given up because the caller no longer wants it."""
+
+
 class IsolatedWorker:
     """
     One child process, kept alive between calls and replaced after a crash, a hang or too much memory.
@@ -62,13 +66,18 @@ class IsolatedWorker:
     program does when `malloc` fails: often a crash that names no memory.
     """
 
-    def __init__(self, timeout_s: float, memory_limit_gb: float) -> None:
+    def __init__(
+        self, timeout_s: float, memory_limit_gb: float, is_cancelled: Callable[[], bool] = lambda: False
+    ) -> None:
         if not (timeout_s > 0 and memory_limit_gb > 0):
             raise ValueError(
                 f"expected limits above 0, got timeout_s {timeout_s} and memory_limit_gb {memory_limit_gb}"
             )
         self.timeout_s = timeout_s
         self.memory_limit_gb = memory_limit_gb
+        self.peak_memory_gb = 0.0
+        """Most resident memory of any child so far, as far as the watch has seen it."""
+        self._is_cancelled = is_cancelled
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
 
@@ -88,7 +97,7 @@ class IsolatedWorker:
 
         Raises
         ------
-        TaskTimeoutError, TaskMemoryError, WorkerDiedError
+        TaskTimeoutError, TaskMemoryError, TaskCancelledError, WorkerDiedError
             The child was killed, or died; the next call starts another one.
         Exception
             Whatever the function raises, with the child's traceback as a note.
@@ -146,10 +155,13 @@ class IsolatedWorker:
                 used_gb = child.memory_info().rss / _BYTES_PER_GB
             except psutil.Error:  # it has just ended, which the connection tells next
                 continue
+            self.peak_memory_gb = max(self.peak_memory_gb, used_gb)
             if used_gb > self.memory_limit_gb:
                 raise TaskMemoryError(
                     f"used {used_gb:.1f} GB of memory, more than the limit of {self.memory_limit_gb:g} GB"
                 )
+            if self._is_cancelled():
+                raise TaskCancelledError("was given up before its end")
             if time.monotonic() > end_s:
                 raise TaskTimeoutError(f"took longer than the limit of {self.timeout_s:g} s")
 

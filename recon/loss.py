@@ -1,7 +1,7 @@
 """Training loss of Pix2Vox++: binary cross-entropy of the merged and of the refined volume, added.
 
 The published code multiplies both terms by 10 and runs one backward pass for each. Here the factor is left
-out, on which Adam's step hardly depends, and one scalar is returned: one backward pass gives the same direction.
+out, on which Adam's step hardly depends, and one scalar is returned, so one backward pass does both.
 """
 
 from __future__ import annotations

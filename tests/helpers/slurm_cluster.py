@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import signal
 import socket
 import stat
 import subprocess
@@ -21,6 +20,13 @@ from pathlib import Path
 from types import TracebackType
 
 from tests.helpers.slurm_config import ClusterPorts, write_configuration
+from tests.helpers.slurm_traces import (
+    FOLDER_VARIABLE,
+    PARENT_FOLDER,
+    remove_abandoned_clusters,
+    remove_traces,
+    write_host_names,
+)
 
 DAEMONS = ("munged", "mariadbd", "slurmdbd", "slurmctld", "slurmd")
 CLIENTS = ("sbatch", "srun", "squeue", "scontrol", "sinfo", "sacctmgr", "setpriv")
@@ -28,7 +34,6 @@ FINAL_STATES = frozenset(
     {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "TIMEOUT"}
 )
 START_TIMEOUT_S = 30.0
-FOLDER_VARIABLE = "SLURM_TEST_CLUSTER_FOLDER"
 
 
 def missing_requirements() -> list[str]:
@@ -57,8 +62,9 @@ class SlurmCluster:
         self._daemons: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> SlurmCluster:
+        remove_abandoned_clusters()
         # A short path: it holds Unix sockets, whose names end at 107 characters.
-        self.folder = Path(tempfile.mkdtemp(prefix="slurm-", dir="/dev/shm"))
+        self.folder = Path(tempfile.mkdtemp(prefix=f"slurm-{os.getpid()}-", dir=PARENT_FOLDER))
         self.env = _without_slurm(os.environ) | {
             "SLURM_CONF": str(self.folder / "slurm.conf"),
             FOLDER_VARIABLE: str(self.folder),
@@ -125,16 +131,14 @@ class SlurmCluster:
                 daemon.kill()
                 daemon.wait()
         self._daemons.clear()
-        _kill_processes_of(self.folder)
-        _write_host_names([], owner=self.folder)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        remove_traces(self.folder)
 
     def _start(self) -> None:
         database, accounting, controller, node_default, *nodes = _free_ports(4 + len(self.node_names))
         ports = ClusterPorts(database, accounting, controller, node_default, nodes)
         self._make_folders()
         write_configuration(self.folder, ports, self.node_names, self.cpus_per_node, self.gpus_per_node)
-        _write_host_names(self.node_names, owner=self.folder)
+        write_host_names(self.node_names, owner=self.folder)
         munge = self.folder / "munge"
         self._spawn(
             "munged",
@@ -222,24 +226,3 @@ def _listens(port: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def _write_host_names(node_names: list[str], owner: Path) -> None:
-    """Let the node names resolve (torch's rendezvous asks for them); an empty list takes them out again."""
-    path = Path("/etc/hosts")
-    mark = f"# {owner}"
-    lines = [line for line in path.read_text().splitlines() if not line.endswith(mark)]
-    lines += [f"127.0.1.1 {name} {mark}" for name in node_names]
-    path.write_text("\n".join(lines) + "\n")  # in place: /etc/hosts may be a mount, which cannot be renamed
-
-
-def _kill_processes_of(folder: Path) -> None:
-    """Kill what jobs left behind: steps outlive slurmd, but their environment names the folder."""
-    mark = f"{FOLDER_VARIABLE}={folder}".encode()
-    for entry in Path("/proc").glob("[0-9]*/environ"):
-        process_id = int(entry.parent.name)
-        try:
-            if process_id != os.getpid() and mark in entry.read_bytes().split(b"\0"):
-                os.kill(process_id, signal.SIGKILL)
-        except OSError:
-            continue  # it has just ended

@@ -14,9 +14,7 @@ def torchvision_state_dict(depth):
 
     def add_conv(name, out_channels, in_channels, size):
         fan_in = in_channels * size**2
-        weights[f"{name}.weight"] = (
-            torch.randn(out_channels, in_channels, size, size, generator=rng) / fan_in**0.5
-        )
+        weights[f"{name}.weight"] = torch.randn(out_channels, in_channels, size, size, generator=rng) / fan_in**0.5
 
     def add_norm(name, channels):
         weights[f"{name}.weight"] = torch.rand(channels, generator=rng) + 0.5
@@ -58,8 +56,7 @@ def plain_trunk(weights, images, depth):
         kernel = weights[f"{conv}.weight"]
         x = F.conv2d(x, kernel, stride=stride, padding=kernel.shape[-1] // 2)
         mean, variance, gain, bias = (
-            weights[f"{norm}.{part}"].view(-1, 1, 1)
-            for part in ("running_mean", "running_var", "weight", "bias")
+            weights[f"{norm}.{part}"].view(-1, 1, 1) for part in ("running_mean", "running_var", "weight", "bias")
         )
         return (x - mean) / torch.sqrt(variance + 1e-5) * gain + bias
 
@@ -72,9 +69,7 @@ def plain_trunk(weights, images, depth):
             stride = 2 if layer == 2 and block == 0 else 1
             y = x
             for index in range(1, num_convs + 1):
-                y = conv_norm(
-                    y, f"{name}.conv{index}", f"{name}.bn{index}", stride if index == strided_conv else 1
-                )
+                y = conv_norm(y, f"{name}.conv{index}", f"{name}.bn{index}", stride if index == strided_conv else 1)
                 y = y.clamp(min=0) if index < num_convs else y
             if f"{name}.downsample.0.weight" in weights:
                 x = conv_norm(x, f"{name}.downsample.0", f"{name}.downsample.1", stride)
@@ -125,9 +120,7 @@ def test_one_channel_trunk_sees_a_grey_image_as_the_colour_trunk_does(saved):
     colour_trunk.load_imagenet_weights(path)
     images = torch.rand(2, 1, 32, 32)
     with torch.no_grad():
-        torch.testing.assert_close(
-            grey_trunk(images), colour_trunk(images.expand(-1, 3, -1, -1)), rtol=1e-4, atol=1e-4
-        )
+        torch.testing.assert_close(grey_trunk(images), colour_trunk(images.expand(-1, 3, -1, -1)), rtol=1e-4, atol=1e-4)
 
 
 def test_files_from_before_batch_counting_load(saved):
@@ -150,9 +143,7 @@ def test_unknown_and_misshapen_weights_are_named(saved):
     weights = torchvision_state_dict(18)
     weights["layer1.0.attention.weight"] = torch.zeros(2)
     weights["bn1.bias"] = torch.zeros(3)
-    with pytest.raises(
-        ValueError, match=r"unknown \(first: layer1\.0\.attention.*bn1\.bias \(3,\) instead of \(64,\)"
-    ):
+    with pytest.raises(ValueError, match=r"unknown \(first: layer1\.0\.attention.*bn1\.bias \(3,\) instead of \(64,\)"):
         ResNetTrunk(18, in_channels=3).load_imagenet_weights(saved(weights))
 
 

@@ -1,0 +1,82 @@
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recon.evaluate import _at_training_threshold, evaluate, main
+from recon.metrics import THRESHOLDS, iou_per_protein
+from recon.run_folder import RunFolder
+from recon.views import evaluation_views
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_table_has_exactly_these_columns_and_a_row_per_view_count_and_split(tiny_runs):
+    path = tiny_runs / "views_02" / "iou_by_views.csv"
+    assert path.read_text().splitlines()[0] == "views,split,num_proteins,iou_mean,iou_std,threshold"
+    found = [(row["views"], row["split"], row["num_proteins"]) for row in rows_of(path)]
+    expected = [(views, *side) for views in ("1", "2", "5") for side in (("train", "5"), ("validation", "1"))]
+    assert found == expected
+
+
+def test_the_table_is_the_mean_and_spread_of_the_single_proteins(tiny_runs):
+    run = RunFolder(tiny_runs / "views_02")
+    for row in rows_of(run.iou_by_views_path):
+        key = (row["views"], row["split"])
+        single = [float(one["iou"]) for one in rows_of(run.iou_per_protein_path) if (one["views"], one["split"]) == key]
+        assert float(row["iou_mean"]) == pytest.approx(np.mean(single))
+        assert float(row["iou_std"]) == pytest.approx(np.std(single))
+
+
+def test_both_splits_are_scored_at_the_threshold_of_the_training_proteins():
+    train, validation = np.zeros((2, len(THRESHOLDS), 3))
+    train[4], validation[9] = 0.8, 0.9
+    (_, train_iou, train_threshold), (_, validation_iou, threshold) = _at_training_threshold(
+        {"train": train, "validation": validation}
+    )
+    assert train_threshold == threshold == THRESHOLDS[4]
+    assert train_iou.tolist() == [0.8] * 3
+    assert validation_iou.tolist() == [0] * 3
+
+
+def test_a_saved_prediction_scores_what_the_table_says(tiny_runs):
+    run = RunFolder(tiny_runs / "views_02")
+    (threshold,) = {float(row["threshold"]) for row in rows_of(run.iou_by_views_path) if row["views"] == "2"}
+    scores = {row["protein_id"]: float(row["iou"]) for row in rows_of(run.iou_per_protein_path) if row["views"] == "2"}
+    files = sorted(run.predictions_path.glob("*.npz"))
+    assert {path.name.split("_")[0] for path in files} == {"train", "validation"}
+    for path in files:
+        with np.load(path) as saved:
+            iou = iou_per_protein(saved["probability"][None], saved["occupancy"][None], threshold)[0]
+            assert iou == pytest.approx(scores[str(saved["protein_id"])], abs=0.01)
+            np.testing.assert_array_equal(saved["views"], evaluation_views(0, str(saved["protein_id"]), 5, 2))
+            assert saved["voxel_size_nm"] == pytest.approx(0.25)
+
+
+def test_the_baseline_is_the_mean_training_shape_at_its_own_training_threshold(tiny_runs):
+    run = RunFolder(tiny_runs / "views_02")
+    train, validation = rows_of(run.baselines_path)
+    assert (train["baseline"], train["split"], validation["split"]) == ("mean_training_shape", "train", "validation")
+    assert train["threshold"] == validation["threshold"]
+
+
+def test_scoring_twice_gives_the_same_table(tiny_runs):
+    path = tiny_runs / "views_02" / "iou_by_views.csv"
+    before = path.read_bytes()
+    evaluate(tiny_runs / "views_02", [5, 1, 2, 2], device_name="cpu")
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(("views", "message"), [("7", "got 7 views, expected 1 to 5"), ("0", "got 0 views")])
+def test_a_view_count_that_the_dataset_lacks_is_refused(tiny_runs, capsys, views, message):
+    assert main(["--run", str(tiny_runs / "views_02"), "--views", views, "--device", "cpu"]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path, capsys):
+    assert main(["--run", str(tmp_path)]) == 2
+    assert "train one first" in capsys.readouterr().err

@@ -1,0 +1,162 @@
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from recon.checkpoint import Snapshot, load_snapshot
+from recon.run_folder import RunError
+from recon.train import main, train
+from recon.train_config import TrainConfig
+from recon.trainer import EpochMetrics, NonFiniteLossError, Trainer, build_model
+
+
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def equal(first: object, second: object) -> bool:
+    """Compare nested states bit by bit."""
+    if isinstance(first, torch.Tensor):
+        return isinstance(second, torch.Tensor) and torch.equal(first, second)
+    if isinstance(first, dict):
+        return isinstance(second, dict) and list(first) == list(second) and all(map(equal, first.values(), second.values()))
+    if isinstance(first, list):
+        return isinstance(second, list) and len(first) == len(second) and all(map(equal, first, second))
+    return first == second
+
+
+def without_times(snapshot: Snapshot) -> list[dict[str, float]]:
+    return [{name: value for name, value in row.items() if name != "elapsed_s"} for row in snapshot.history]
+
+
+def test_a_killed_run_continues_and_ends_with_the_very_same_weights_and_losses(tmp_path, tiny_config, monkeypatch):
+    # The learning rate drops and the merger starts at the border where the run is killed.
+    config = replace(tiny_config, epochs=3, single_view_epochs=1, learning_rate_drop_epoch=1)
+    train(config, tmp_path / "straight", "cpu")
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "train_epoch", killed_in_epoch(1, Trainer.train_epoch))
+        with pytest.raises(Killed):
+            train(config, tmp_path / "killed", "cpu")
+    assert load_snapshot(tmp_path / "killed" / "snapshot.pt").epoch == 1
+    train(config, tmp_path / "killed", "cpu")
+    straight, resumed = (load_snapshot(tmp_path / name / "snapshot.pt") for name in ("straight", "killed"))
+    for part in ("model", "optimizer", "scheduler", "epoch", "step", "best_validation_iou", "cpu_rng_state"):
+        assert equal(getattr(straight, part), getattr(resumed, part)), part
+    assert without_times(straight) == without_times(resumed)
+
+
+def killed_in_epoch(epoch, train_epoch):
+    def train_some(self: Trainer) -> EpochMetrics:
+        if self.epoch == epoch:
+            self._train_step(next(iter(self.batches)))  # half an epoch is lost, as it would be
+            raise Killed
+        return train_epoch(self)
+
+    return train_some
+
+
+def test_a_finished_run_ends_at_once_and_changes_nothing(tiny_runs, tiny_config, caplog):
+    run = tiny_runs / "views_02"
+    before = (run / "snapshot.pt").stat().st_mtime_ns
+    with caplog.at_level("INFO"):
+        train(tiny_config, run, "cpu")
+    assert "is finished: all 2 epochs are trained" in caplog.text
+    assert (run / "snapshot.pt").stat().st_mtime_ns == before
+
+
+def test_other_settings_for_a_run_are_refused_by_name(tiny_runs, tiny_config):
+    with pytest.raises(RunError, match="batch_size was 3 and is now 2"):
+        train(replace(tiny_config, batch_size=2), tiny_runs / "views_02", "cpu")
+
+
+def test_metrics_have_one_row_per_epoch(tiny_runs):
+    with (tiny_runs / "views_02" / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    columns = ["epoch", "train_loss", "train_iou", "validation_loss", "validation_iou", "elapsed_s"]
+    assert list(rows[0]) == columns
+    assert [row["epoch"] for row in rows] == ["0", "1"]
+    assert all(0 <= float(row["train_iou"]) <= 1 for row in rows)
+    assert float(rows[0]["elapsed_s"]) < float(rows[1]["elapsed_s"])
+
+
+def test_tensorboard_gets_every_scalar(tiny_runs):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(tiny_runs / "views_02" / "tensorboard"))
+    events.Reload()
+    assert set(events.Tags()["scalars"]) == {"train/loss", "train/iou", "validation/loss", "validation/iou"}
+    assert [event.step for event in events.Scalars("train/loss")] == [0, 1]
+
+
+def make_trainer(config: TrainConfig) -> Trainer:
+    from recon.training_data import ProteinData
+
+    data = ProteinData(Path(config.store), config.input_size)
+    return Trainer(config, data, [0, 2, 3], [1], torch.device("cpu"))
+
+
+def test_a_loss_that_is_no_number_stops_before_the_step_and_names_the_proteins(tiny_config):
+    trainer = make_trainer(tiny_config)
+    trainer.data._images[2] = float("nan")
+    weights = [parameter.detach().clone() for parameter in trainer.model.parameters()]
+    with pytest.raises(NonFiniteLossError, match="got loss nan in epoch 0, step 0.*Its proteins: .*body02"):
+        trainer.train_epoch()
+    assert trainer.step == 0
+    assert all(map(torch.equal, weights, trainer.model.parameters()))
+
+
+def test_the_merger_has_a_learning_rate_of_its_own_and_both_are_halved(tiny_config):
+    trainer = make_trainer(replace(tiny_config, learning_rate_drop_epoch=1))
+    assert [group["lr"] for group in trainer.optimizer.param_groups] == [1e-3, 1e-4]
+    num_merger = sum(parameter.numel() for parameter in trainer.model.merger.parameters())
+    assert sum(parameter.numel() for parameter in trainer.optimizer.param_groups[1]["params"]) == num_merger
+    trainer.train_epoch()
+    assert [group["lr"] for group in trainer.optimizer.param_groups] == [5e-4, 5e-5]
+
+
+def test_the_merger_rests_while_each_view_is_scored_by_itself(tiny_config):
+    trainer = make_trainer(replace(tiny_config, single_view_epochs=1))
+    before = [parameter.detach().clone() for parameter in trainer.model.merger.parameters()]
+    trainer.train_epoch()
+    assert all(map(torch.equal, before, trainer.model.merger.parameters()))
+    trainer.train_epoch()
+    assert not all(map(torch.equal, before, trainer.model.merger.parameters()))
+
+
+def test_the_first_weights_follow_from_the_seed(tiny_config):
+    first, again, other = (build_model(replace(tiny_config, seed=seed)).state_dict() for seed in (0, 0, 1))
+    assert equal(dict(first), dict(again))
+    assert not equal(dict(first), dict(other))
+
+
+def test_training_lowers_the_loss(tiny_config):
+    trainer = make_trainer(replace(tiny_config, single_view_epochs=99))
+    losses = [trainer.train_epoch().train_loss for _ in range(6)]
+    assert losses[-1] < 0.7 * losses[0]
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (["--views", "9"], "got 9 views, expected 1 to 5"),
+        (["--store", "absent.zarr"], "expected a Zarr v3 store"),
+        (["--views", "0"], "expected views of at least 1"),
+    ],
+)
+def test_a_users_mistake_is_one_sentence_and_status_2(tmp_path, tiny_store, capsys, changed, message):
+    arguments = ["--store", str(tiny_store), "--views", "2", "--run", str(tmp_path / "run"), "--input-size", "32"]
+    assert main([*arguments, "--size", "F", "--device", "cpu", *changed]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+    assert not (tmp_path / "run").exists()
