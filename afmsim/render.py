@@ -163,7 +163,7 @@ def _cut_body(occupancy: Any, extreme_indices_xyz: Any, backend: Any, xp: Module
 
 
 def _skip_distance(is_active: Any, xp: ModuleType) -> Any:
-    """Return the Chebyshev distance to the nearest active block, at most ``MAX_SKIP_BLOCKS``, as uint8 ``(z, y, x)``."""
+    """Return the Chebyshev distance to the nearest active block, at most ``MAX_SKIP_BLOCKS``, uint8 ``(z, y, x)``."""
     reached = is_active != 0
     distance = xp.zeros(reached.shape, dtype=xp.uint8)
     for _ in range(MAX_SKIP_BLOCKS):

@@ -113,7 +113,8 @@ def _result(job: Any, log_path: Path) -> Any:
 
 def _last_line(error: Exception) -> str:
     """Return the line that says what was wrong: submitit's message is the whole trace or output of the job."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip(" -")]
+    trace, _, _ = str(error).partition("You can check full logs")
+    lines = [line.strip() for line in trace.splitlines() if line.strip(" -")]
     return lines[-1] if lines else type(error).__name__
 
 

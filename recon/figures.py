@@ -77,7 +77,7 @@ def iou_by_views(results: Sequence[RunResult]) -> str:
             axes.plot(list(PAPER_IOU), paper_iou, "D--", color=_PAPER_COLOR, ms=4, lw=1, label="paper, 8 K proteins")
             axes.set(xlabel="number of views", ylim=(0, 1))
             axes.set_title(f"{_split_words(split)} proteins", loc="left", fontsize=10)
-            axes.legend(loc="lower right", fontsize=8)
+            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, fontsize=8)
         panels[0].set_ylabel("mean IoU")
         return _data_uri(figure)
 

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from hpc.isolation import IsolatedWorker, TaskMemoryError, TaskTimeoutError, WorkerDiedError
+from tests.helpers.ranks import mpiexec_command
 
 ROOT = Path(__file__).parents[2]
 
@@ -185,7 +186,7 @@ print(MPI.COMM_WORLD.gather(result), flush=True) if MPI.COMM_WORLD.rank == 0 els
 @pytest.mark.mpi
 def test_ranks_started_as_modules_under_mpi4py_isolate_their_calls(tmp_path):
     (tmp_path / "rank_program.py").write_text(RANK)
-    command = ["mpiexec", "-n", "2", sys.executable, "-m", "mpi4py", "-m", "rank_program"]
+    command = mpiexec_command(2, "-m", "mpi4py", "-m", "rank_program")
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout.strip() == "[0, 10]"

@@ -12,7 +12,7 @@ from recon.train_config import TrainConfig
 from recon.trainer import EpochMetrics, NonFiniteLossError, Trainer, build_model
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """Stands for the end of the process."""
 
 
@@ -29,7 +29,11 @@ def equal(first: object, second: object) -> bool:
     if isinstance(first, torch.Tensor):
         return isinstance(second, torch.Tensor) and torch.equal(first, second)
     if isinstance(first, dict):
-        return isinstance(second, dict) and list(first) == list(second) and all(map(equal, first.values(), second.values()))
+        return (
+            isinstance(second, dict)
+            and list(first) == list(second)
+            and all(map(equal, first.values(), second.values()))
+        )
     if isinstance(first, list):
         return isinstance(second, list) and len(first) == len(second) and all(map(equal, first, second))
     return first == second
@@ -45,7 +49,7 @@ def test_a_killed_run_continues_and_ends_with_the_very_same_weights_and_losses(t
     train(config, tmp_path / "straight", "cpu")
     with monkeypatch.context() as patched:
         patched.setattr(Trainer, "train_epoch", killed_in_epoch(1, Trainer.train_epoch))
-        with pytest.raises(Killed):
+        with pytest.raises(KilledError):
             train(config, tmp_path / "killed", "cpu")
     assert load_snapshot(tmp_path / "killed" / "snapshot.pt").epoch == 1
     train(config, tmp_path / "killed", "cpu")
@@ -59,7 +63,7 @@ def killed_in_epoch(epoch, train_epoch):
     def train_some(self: Trainer) -> EpochMetrics:
         if self.epoch == epoch:
             self._train_step(next(iter(self.batches)))  # half an epoch is lost, as it would be
-            raise Killed
+            raise KilledError
         return train_epoch(self)
 
     return train_some

@@ -21,5 +21,10 @@ def test_a_setting_out_of_range_is_named(changed, message):
 
 def test_the_defaults_are_those_of_the_public_pix2vox_code():
     config = TrainConfig(store="data.zarr", views=8)
-    assert (config.batch_size, config.epochs, config.learning_rate, config.merger_learning_rate) == (64, 250, 1e-3, 1e-4)
+    assert (config.batch_size, config.epochs, config.learning_rate, config.merger_learning_rate) == (
+        64,
+        250,
+        1e-3,
+        1e-4,
+    )
     assert (config.size, config.repeats, config.input_size) == ("A", 4, 224)
