@@ -54,12 +54,12 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     set_up_logging(communicator.rank, communicator.size)
     try:
-        return _build(args, communicator)
+        status = _build(args, communicator)
     except ValueError as error:
         # A user's mistake, raised on every rank alike.
         if communicator.rank == 0:
             logger.error("%s", error)
-        return 2
+        status = 2
     except OSError as error:
         logger.error("%s; what is finished is kept, the same command continues once this is mended", error)
         communicator.abort(2)
@@ -69,6 +69,8 @@ def main(argv: list[str] | None = None) -> int:
             logger.exception("rank %d cannot go on and ends all ranks", communicator.rank)
             communicator.abort(1)
         raise
+    communicator.finalize()
+    return status
 
 
 def _build(args: argparse.Namespace, communicator: Communicator) -> int:

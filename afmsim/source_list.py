@@ -54,7 +54,8 @@ def find_sources(structures: Path) -> list[Source]:
         raise SourceListError(
             f"expected a folder of structure files or a text file that lists them, got {structures}: {error.strerror}"
         ) from None
-    return _sources([line.strip() for line in lines if line.strip() and not line.startswith("#")], structures.parent)
+    names = [line.strip() for line in lines]
+    return _sources([name for name in names if name and not name.startswith("#")], structures.parent)
 
 
 def _sources(names: Iterable[str], folder: Path) -> list[Source]:
@@ -66,12 +67,18 @@ def _sources(names: Iterable[str], folder: Path) -> list[Source]:
         while protein_id in taken:
             protein_id, number = f"{stem}_{number}", number + 1
         taken.add(protein_id)
-        sources.append(Source(protein_id, name, folder / name))
+        sources.append(Source(protein_id, _printable(name), folder / name))
     if not sources:
         raise SourceListError(
             f"found no structure file in {folder}; expected names that end in {', '.join(_SUPPORTED)}, also with .gz"
         )
     return sources
+
+
+def _printable(name: str) -> str:
+    """Return a file name as one line of valid text: names on Linux may hold any byte, a table may not."""
+    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
 def estimated_num_atoms(path: Path) -> float:

@@ -1,5 +1,6 @@
 """The text of a structure file: unpacked within a limit, told apart by content, freed of what readers cannot take."""
 
+import math
 import re
 import zlib
 from collections.abc import Iterator
@@ -64,6 +65,8 @@ def unpacked_name(file_name: str) -> str:
 
 def _unpack(path: Path, max_bytes: int) -> bytes:
     """Read the file chunk by chunk, so that a gzip bomb is refused before it fills the memory."""
+    if not path.is_file() and path.exists():
+        raise StructureError(f"{path.name!r} is no regular file; expected the text of a PDB or mmCIF file")
     parts: list[bytes] = []
     num_bytes = 0
     with path.open("rb") as stream:
@@ -134,8 +137,8 @@ def first_model_of_pdb(text: str, name: str) -> str:
 
 def _clean_atom_line(line: str, line_number: int, name: str) -> str:
     try:
-        for start in (30, 38, 46):
-            float(line[start : start + 8])
+        if not all(math.isfinite(float(line[start : start + 8])) for start in (30, 38, 46)):
+            raise ValueError
     except ValueError:
         raise StructureError(
             f"{name!r}, line {line_number}: expected three coordinates in columns 31 to 54 of the PDB format, "

@@ -58,6 +58,9 @@ class Communicator(Protocol):
     def abort(self, exit_status: int) -> None:
         """End all ranks at once, because this one cannot go on."""
 
+    def finalize(self) -> None:
+        """Take leave of the other ranks in good order, so that an exit status above 0 ends nobody else."""
+
 
 class _LocalCounters:
     def __init__(self, num_slots: int) -> None:
@@ -99,6 +102,9 @@ class SerialCommunicator:
 
     def abort(self, exit_status: int) -> None:
         """Return: the error that led here ends this process by itself."""
+
+    def finalize(self) -> None:
+        """Return: there is nobody to take leave of."""
 
 
 class _MpiCounters:
@@ -172,6 +178,10 @@ class MpiCommunicator:
     def abort(self, exit_status: int) -> None:
         """End all ranks at once."""
         self._comm.Abort(exit_status)
+
+    def finalize(self) -> None:
+        """End MPI in good order: `python -m mpi4py` aborts all ranks when one exits with a status above 0 before."""
+        self._mpi.Finalize()
 
 
 def open_communicator() -> Communicator:

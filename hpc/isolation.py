@@ -30,6 +30,8 @@ _CHILD_PROGRAM = (
 Result = TypeVar("Result")
 
 _WATCH_INTERVAL_S = 0.05
+# Schedulers and terminals signal every process of a job. The parent alone decides what that means.
+_IGNORED_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 _BYTES_PER_GB = 1e9
 _PR_SET_PDEATHSIG = 1
 
@@ -135,12 +137,17 @@ class IsolatedWorker:
         if self._process is None or self._connection is None:
             self._connection, child_end = Pipe()
             start = json.dumps([os.getpid(), child_end.fileno(), sys.path])
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", _CHILD_PROGRAM, start],
-                stdin=subprocess.DEVNULL,
-                pass_fds=[child_end.fileno()],
-                env={name: value for name, value in os.environ.items() if not name.startswith(_LAUNCHER_VARIABLES)},
-            )
+            # A new process inherits which signals are blocked: none reaches the child before it has chosen to ignore it.
+            blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _IGNORED_SIGNALS)
+            try:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-c", _CHILD_PROGRAM, start],
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=[child_end.fileno()],
+                    env={name: value for name, value in os.environ.items() if not name.startswith(_LAUNCHER_VARIABLES)},
+                )
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
             child_end.close()
         return self._process, self._connection
 
@@ -180,9 +187,9 @@ def _serve(parent_pid: int, connection_fd: int) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent_pid:  # the parent was gone before the line above
         os._exit(1)
-    # Schedulers and terminals signal every process of a job. The parent decides what that means.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+    for number in _IGNORED_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _IGNORED_SIGNALS)
     connection = Connection(connection_fd)
     while True:
         try:

@@ -44,14 +44,14 @@ class Progress:
         if now_s - self._last_line_s >= _LOG_INTERVAL_S:
             self._last_line_s = now_s
             elapsed_s = now_s - self._started_s
-            remaining_s = elapsed_s * (self._total - num_done) / num_done if num_done else float("nan")
+            left = f", about {elapsed_s * (self._total - num_done) / num_done:.0f} s left" if num_done else ""
             logger.info(
-                "%s: %d of %d, %.0f s elapsed, about %.0f s left%s",
+                "%s: %d of %d, %.0f s elapsed%s%s",
                 self._description,
                 num_done,
                 self._total,
                 elapsed_s,
-                remaining_s,
+                left,
                 f", {note}" if note else "",
             )
 

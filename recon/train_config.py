@@ -20,8 +20,8 @@ class TrainConfig:
     input_size: int = setting("edge of the images that the network sees, in pixels", 224)
     epochs: int = setting("number of passes over the training proteins", 250)
     single_view_epochs: int = setting(
-        "first epochs in which each view is decoded and scored by itself, without merger and refiner: quicker, "
-        "and the order in which Pix2Vox's author trains (hzxie/Pix2Vox issues 60 and 80)",
+        "first epochs, in which each sample is one view, decoded without merger and refiner: quicker, and the "
+        "order in which Pix2Vox's author trains (hzxie/Pix2Vox issues 60 and 80)",
         0,
     )
     repeats: int = setting("times that each protein comes in an epoch, each time with other views", 4)

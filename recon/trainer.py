@@ -144,8 +144,7 @@ class Trainer:
         occupancy = batch.occupancy.to(self.device)  # (batch, z, y, x)
         images = batch.images.to(self.device)  # (batch, view, 1, row, col)
         if self.epoch < self.config.single_view_epochs:
-            output = self._decode_each_view(images)
-            occupancy = occupancy.repeat_interleave(images.shape[1], dim=0)  # (batch * view, z, y, x)
+            output = self._decode_one_view(images)
         else:
             output = self.model(images)
         loss = reconstruction_loss(output, occupancy)
@@ -157,9 +156,9 @@ class Trainer:
         self.step += 1
         return float(loss.detach()), float(_iou(output.refined, occupancy).mean())
 
-    def _decode_each_view(self, images: torch.Tensor) -> Pix2VoxOutput:
-        _, coarse_volumes = self.model.decoder(self.model.encoder(images.flatten(0, 1)))
-        return Pix2VoxOutput(coarse_volumes, coarse_volumes)  # (batch * view, z, y, x)
+    def _decode_one_view(self, images: torch.Tensor) -> Pix2VoxOutput:
+        _, coarse_volumes = self.model.decoder(self.model.encoder(images[:, 0]))
+        return Pix2VoxOutput(coarse_volumes, coarse_volumes)  # (batch, z, y, x)
 
     def _validate(self) -> tuple[float, float]:
         """Return mean loss and mean IoU over the validation proteins, each from its fixed views."""

@@ -46,7 +46,7 @@ def scheduler(monkeypatch):
         if job.name == "views_03":
             raise JobError("job 1 failed")
 
-    monkeypatch.setattr(recon.launch, "make_executor", lambda *_, name: name)
+    monkeypatch.setattr(recon.launch, "make_executor", lambda *_, name, **__: name)
     monkeypatch.setattr(recon.launch, "submit", submit)
     monkeypatch.setattr(recon.launch, "wait_for_job", wait)
     return events

@@ -128,7 +128,7 @@ def test_the_merger_has_a_learning_rate_of_its_own_and_both_are_halved(tiny_conf
     assert [group["lr"] for group in trainer.optimizer.param_groups] == [5e-4, 5e-5]
 
 
-def test_the_merger_rests_while_each_view_is_scored_by_itself(tiny_config):
+def test_the_merger_rests_while_single_views_are_trained(tiny_config):
     trainer = make_trainer(replace(tiny_config, single_view_epochs=1))
     before = [parameter.detach().clone() for parameter in trainer.model.merger.parameters()]
     trainer.train_epoch()
