@@ -1,6 +1,5 @@
 """The text of a structure file: unpacked within a limit, told apart by content, freed of what readers cannot take."""
 
-import math
 import re
 import zlib
 from collections.abc import Iterator
@@ -137,8 +136,8 @@ def first_model_of_pdb(text: str, name: str) -> str:
 
 def _clean_atom_line(line: str, line_number: int, name: str) -> str:
     try:
-        if not all(math.isfinite(float(line[start : start + 8])) for start in (30, 38, 46)):
-            raise ValueError
+        for start in (30, 38, 46):
+            float(line[start : start + 8])
     except ValueError:
         raise StructureError(
             f"{name!r}, line {line_number}: expected three coordinates in columns 31 to 54 of the PDB format, "

@@ -144,11 +144,11 @@ def _iou_table(
     """Return float64 `(threshold, protein)`."""
     import numpy as np
 
-    from recon.inference import predict, predicted_probability
+    from recon.inference import predict
     from recon.metrics import iou_at_thresholds
 
     batches = predict(model, data, proteins, num_views, record.config.seed, record.config.batch_size)
-    tables = [iou_at_thresholds(predicted_probability(batch), data.occupancy[batch.proteins]) for batch in batches]
+    tables = [iou_at_thresholds(probability, data.occupancy[indices]) for indices, probability in batches]
     return np.concatenate(tables, axis=1)
 
 
@@ -189,19 +189,19 @@ def _save_predictions(
     import numpy as np
 
     from hpc.atomic_file import atomic_write
-    from recon.inference import predict, predicted_probability
+    from recon.inference import predict
     from recon.views import evaluation_views
 
     config = record.config
     chosen = [(protein, split) for split in SPLITS for protein in proteins[split][:NUM_SAVED_PREDICTIONS]]
     for protein, split in chosen:
-        (batch,) = predict(model, data, [protein], config.views, config.seed, 1)
+        ((_, probability),) = predict(model, data, [protein], config.views, config.seed, 1)
         protein_id = data.protein_ids[protein]
         views = evaluation_views(config.seed, protein_id, data.num_views, config.views)
         with atomic_write(run.predictions_path / f"{split}_{protein_id}.npz") as temporary:
             np.savez_compressed(
                 temporary,
-                probability=predicted_probability(batch)[0],
+                probability=probability[0],
                 occupancy=data.occupancy[protein],
                 images=data.images(protein, views),
                 views=views,

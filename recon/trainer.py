@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from recon.checkpoint import Snapshot
-from recon.inference import predict
+from recon.inference import evaluation_batches
 from recon.loss import loss as reconstruction_loss
 from recon.pix2vox import Pix2Vox, Pix2VoxConfig, Pix2VoxOutput
 from recon.train_config import TrainConfig
@@ -28,7 +28,7 @@ class EpochMetrics:
     One row of metrics.csv.
 
     `train_iou` is that of the batches as they were trained on, `validation_iou` that of the network after
-    the epoch; both at `IOU_THRESHOLD`.
+    the epoch; both at `IOU_THRESHOLD`, and both from one view while single views are trained.
     """
 
     epoch: int
@@ -142,11 +142,7 @@ class Trainer:
         """Take one optimizer step; return loss and mean IoU of the batch before it."""
         self.model.train()
         occupancy = batch.occupancy.to(self.device)  # (batch, z, y, x)
-        images = batch.images.to(self.device)  # (batch, view, 1, row, col)
-        if self.epoch < self.config.single_view_epochs:
-            output = self._decode_one_view(images)
-        else:
-            output = self.model(images)
+        output = self._forward(batch.images.to(self.device))
         loss = reconstruction_loss(output, occupancy)
         if not torch.isfinite(loss):
             raise NonFiniteLossError(self._non_finite_message(float(loss.detach()), batch))
@@ -156,7 +152,10 @@ class Trainer:
         self.step += 1
         return float(loss.detach()), float(_iou(output.refined, occupancy).mean())
 
-    def _decode_one_view(self, images: torch.Tensor) -> Pix2VoxOutput:
+    def _forward(self, images: torch.Tensor) -> Pix2VoxOutput:
+        """Predict from `(batch, view, 1, row, col)`; in the first epochs from one view, without merger and refiner."""
+        if self.epoch >= self.config.single_view_epochs:
+            return self.model(images)
         _, coarse_volumes = self.model.decoder(self.model.encoder(images[:, 0]))
         return Pix2VoxOutput(coarse_volumes, coarse_volumes)  # (batch, z, y, x)
 
@@ -164,12 +163,15 @@ class Trainer:
         """Return mean loss and mean IoU over the validation proteins, each from its fixed views."""
         config = self.config
         losses, ious = 0.0, 0.0
-        for batch in predict(
-            self.model, self.data, self.validation_proteins, config.views, config.seed, config.batch_size
+        self.model.eval()
+        for batch in evaluation_batches(
+            self.data, self.validation_proteins, config.views, config.seed, config.batch_size
         ):
-            output = Pix2VoxOutput(batch.merged, batch.refined)
-            losses += float(reconstruction_loss(output, batch.occupancy)) * len(batch.proteins)
-            ious += float(_iou(batch.refined, batch.occupancy).sum())
+            occupancy = batch.occupancy.to(self.device)
+            with torch.inference_mode():
+                output = self._forward(batch.images.to(self.device))
+            losses += float(reconstruction_loss(output, occupancy)) * len(occupancy)
+            ious += float(_iou(output.refined, occupancy).sum())
         return losses / len(self.validation_proteins), ious / len(self.validation_proteins)
 
     def _non_finite_message(self, loss: float, batch: Sample) -> str:
