@@ -137,7 +137,7 @@ class IsolatedWorker:
         if self._process is None or self._connection is None:
             self._connection, child_end = Pipe()
             start = json.dumps([os.getpid(), child_end.fileno(), sys.path])
-            # A new process inherits which signals are blocked: none reaches the child before it has chosen to ignore it.
+            # A new process inherits what is blocked: no signal reaches the child before it has chosen to ignore it.
             blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _IGNORED_SIGNALS)
             try:
                 self._process = subprocess.Popen(

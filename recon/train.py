@@ -80,10 +80,11 @@ def train(config: TrainConfig, run_path: Path, device_name: str = "auto") -> Non
     if trainer.epoch == config.epochs:
         logger.info("%s is finished: all %d epochs are trained", run.path, config.epochs)
         return
-    logger.info("training %s on %s, epoch %d to %d", run.path, trainer.device, trainer.epoch, config.epochs - 1)
+    first_epoch = trainer.epoch
+    logger.info("training %s on %s, epoch %d to %d", run.path, trainer.device, first_epoch, config.epochs - 1)
     with (
-        SummaryWriter(run.tensorboard_path, purge_step=trainer.epoch) as writer,
-        Progress(config.epochs, f"training with {config.views} views") as progress,
+        SummaryWriter(run.tensorboard_path, purge_step=first_epoch) as writer,
+        Progress(config.epochs - first_epoch, f"training with {config.views} views") as progress,
     ):
         while trainer.epoch < config.epochs:
             metrics = trainer.train_epoch()
@@ -92,7 +93,7 @@ def train(config: TrainConfig, run_path: Path, device_name: str = "auto") -> Non
             for name in ("train_loss", "train_iou", "validation_loss", "validation_iou"):
                 writer.add_scalar(name.replace("_", "/"), getattr(metrics, name), metrics.epoch)
             progress.update(
-                trainer.epoch,
+                trainer.epoch - first_epoch,
                 f"loss {metrics.train_loss:.4f}, IoU {metrics.train_iou:.3f} (validation {metrics.validation_iou:.3f})",
             )
     logger.info("%s: trained %d epochs in %.0f s", run.path, trainer.epoch, metrics.elapsed_s)

@@ -45,7 +45,7 @@ def build_model(config: TrainConfig) -> Pix2Vox:
     torch.manual_seed(config.seed)
     model = Pix2Vox(Pix2VoxConfig(size=config.size))  # type: ignore[arg-type]
     for module in model.modules():
-        # On a CPU, 3D convolutions with few channels run about three times as fast with channels last.
+        # On a CPU, the 3D convolutions with their few channels run about 1.6 times as fast with channels last.
         if isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
             module.weight.data = module.weight.data.to(memory_format=torch.channels_last_3d)
     return model
