@@ -8,9 +8,9 @@ when a rank becomes free, so the plan needs no number of ranks and any number of
 import heapq
 from collections.abc import Sequence
 
-# A shard is one file per array. File systems want few files, balance wants many shards per rank, since the last shard to
-# end is as long as all its proteins together. `benchmarks/plan_efficiency.py` weighs the two: this many shards keep
-# 256 ranks busy on 8 000 proteins ...
+# A shard is one file per array. File systems want few files; balance wants many shards per rank, since the last shard
+# to end takes as long as all its proteins together. `benchmarks/plan_efficiency.py` weighs the two: this many shards
+# keep 256 ranks busy on 8 000 proteins ...
 _TARGET_NUM_SHARDS = 4_000
 # ... and shards no larger than this keep 4 096 ranks busy on 542 000.
 _MAX_SHARD_SIZE = 8
