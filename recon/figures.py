@@ -52,6 +52,8 @@ def training_curves(results: Sequence[RunResult]) -> str:
                     values = [row[f"{split}_{quantity}"] for row in result.history]
                     axes.plot(epochs, values, color=color, label=_split_words(split))
                 axes.set_xlabel("epoch")
+                if 0 < result.record.config.single_view_epochs < len(epochs):
+                    axes.axvline(result.record.config.single_view_epochs + 0.5, color=_PAPER_COLOR, ls=":")
             loss_axes.set_ylabel("cross-entropy (nats per voxel)")
             iou_axes.set(ylabel="IoU at threshold 0.5", ylim=(0, 1))
             loss_axes.set_title(result.name, loc="left", fontsize=10)

@@ -36,7 +36,8 @@ def report_page(results: Sequence[RunResult], images: ReportImages, dataset: dic
             "Training",
             images.training_curves,
             "One row per run. The training IoU is that of the batches as they were trained on, the validation IoU "
-            "that of the network after each epoch, both at threshold 0.5.",
+            "that of the network after each epoch, both at threshold 0.5. Where training began with single views, a "
+            "dotted line shows from where on the views are merged.",
         ),
         iou=_figure(
             "Does the number of views matter?",
@@ -189,7 +190,7 @@ proteins.</p>
 its depositors happened to choose. The images come from unknown random orientations, so nothing in them tells those
 axes. A network can remember the axes of the proteins it was trained on, and can guess them for their relatives; for
 any other protein even one that knew the exact shape would place it in a wrong orientation and score not much better
-than the mean shape. A high training IoU with a low validation IoU, as in the paper, is what this predicts.
+than the mean shape. A high training IoU with a low validation IoU, as in the paper, agrees with this.
 Two further limits: all images are simulated, without the tip's width and without noise, and the IoU at 32 voxels says
 little about details smaller than one voxel.</p>
 """

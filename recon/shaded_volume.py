@@ -2,7 +2,7 @@
 
 import numpy as np
 
-_OVERSAMPLING = 5
+PIXELS_PER_VOXEL = 4
 _SMOOTHING_VOXELS = 0.6
 _LIGHT_DIRECTION = np.array([-0.45, 0.45, 0.77])  # to the light: left, up, towards the viewer
 _AMBIENT = 0.35
@@ -32,12 +32,12 @@ def shaded_picture(body: np.ndarray, color_rgb: tuple[float, float, float]) -> n
     Returns
     -------
     numpy.ndarray
-        float32 `(row, col, rgba)`, five pixels per voxel, transparent where there is no body.
+        float32 `(row, col, rgba)`, `PIXELS_PER_VOXEL` of them per voxel, transparent where there is no body.
     """
     depth = _surface_depth(body)  # (row, col), nan where there is no body
     is_hit = np.isfinite(depth)
     filled = np.where(is_hit, depth, float(len(body)))
-    down, right = np.gradient(filled * _OVERSAMPLING)
+    down, right = np.gradient(filled * PIXELS_PER_VOXEL)
     # The surface's normal towards the viewer; depth grows away from the viewer, rows grow downwards.
     length = np.sqrt(right**2 + down**2 + 1)
     normal = np.stack([right, -down, np.ones_like(right)]) / length
@@ -56,12 +56,12 @@ def _surface_depth(body: np.ndarray) -> np.ndarray:
 
     # A shell of empty voxels, so that the surface is closed also where the body touches the border.
     soft = gaussian_filter(np.pad(body.astype(np.float32), 1), _SMOOTHING_VOXELS)
-    fine = zoom(soft, _OVERSAMPLING, order=1, grid_mode=True, mode="nearest")[:, _OVERSAMPLING:-_OVERSAMPLING]
-    fine = fine[:, :, _OVERSAMPLING:-_OVERSAMPLING]  # (depth, row, col)
+    fine = zoom(soft, PIXELS_PER_VOXEL, order=1, grid_mode=True, mode="nearest")[:, PIXELS_PER_VOXEL:-PIXELS_PER_VOXEL]
+    fine = fine[:, :, PIXELS_PER_VOXEL:-PIXELS_PER_VOXEL]  # (depth, row, col)
     is_inside = fine >= 0.5
     first = is_inside.argmax(axis=0)
     behind = np.take_along_axis(fine, first[None], axis=0)[0]
     before = np.take_along_axis(fine, np.maximum(first - 1, 0)[None], axis=0)[0]
     step_back = np.clip((behind - 0.5) / np.maximum(behind - before, 1e-6), 0, 1)
-    depth = (first - step_back) / _OVERSAMPLING - 1
+    depth = (first - step_back) / PIXELS_PER_VOXEL - 1
     return np.where(is_inside.any(axis=0), depth, np.nan)

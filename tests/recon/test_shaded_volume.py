@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from recon.shaded_volume import seen_from_front, seen_from_top, shaded_picture
+from recon.shaded_volume import PIXELS_PER_VOXEL, seen_from_front, seen_from_top, shaded_picture
 
 SIZE = 32
 WHITE = (1.0, 1.0, 1.0)
@@ -40,13 +40,13 @@ def test_both_views_keep_the_hand(seen):
 
 def test_a_ball_covers_the_area_of_its_circle():
     picture = shaded_picture(ball(12), WHITE)
-    assert picture.shape == (5 * SIZE, 5 * SIZE, 4)
-    assert picture[..., 3].sum() / 25 == pytest.approx(np.pi * 12**2, rel=0.03)
+    assert picture.shape == (PIXELS_PER_VOXEL * SIZE, PIXELS_PER_VOXEL * SIZE, 4)
+    assert picture[..., 3].sum() / PIXELS_PER_VOXEL**2 == pytest.approx(np.pi * 12**2, rel=0.03)
 
 
 def test_a_ball_is_lit_from_the_upper_left():
     picture = shaded_picture(ball(12), WHITE)[..., 0]
-    middle, offset = 5 * SIZE // 2, 30
+    middle, offset = PIXELS_PER_VOXEL * SIZE // 2, 6 * PIXELS_PER_VOXEL
     assert picture[middle - offset, middle - offset] > 1.5 * picture[middle + offset, middle + offset]
 
 
@@ -54,7 +54,7 @@ def test_a_nearer_face_is_brighter():
     near, far = np.zeros((2, SIZE, SIZE, SIZE), np.uint8)
     near[2:6, 8:24, 8:24] = 1
     far[26:30, 8:24, 8:24] = 1
-    middle = 5 * SIZE // 2
+    middle = PIXELS_PER_VOXEL * SIZE // 2
     assert shaded_picture(near, WHITE)[middle, middle, 0] > 1.3 * shaded_picture(far, WHITE)[middle, middle, 0]
 
 
