@@ -80,7 +80,7 @@ class RunFolder:
             write_text_atomically(self.config_path, json.dumps(asdict(record), indent=2) + "\n")
             return
         saved = self.read_record()
-        changed = differences(asdict(saved.config), asdict(record.config))
+        changed = differences(saved.config.deciding(), record.config.deciding())
         if not changed and saved.split != record.split:
             changed = [_split_difference(saved.split, record.split)]
         if changed:

@@ -1,6 +1,7 @@
 """The settings of one training run."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from hpc.settings import setting
 
@@ -45,3 +46,7 @@ class TrainConfig:
                 raise ValueError(f"expected a finite {name} above 0, got {getattr(self, name)}")
         if not 0 < self.validation_fraction < 1:
             raise ValueError(f"expected a validation_fraction between 0 and 1, got {self.validation_fraction}")
+
+    def deciding(self) -> dict[str, Any]:
+        """Return the settings that decide a run: a dataset may move, and its proteins tell whether it is the same."""
+        return {name: value for name, value in asdict(self).items() if name != "store"}

@@ -119,14 +119,14 @@ class Trainer:
             step=self.step,
             best_validation_iou=self.best_validation_iou,
             history=self.history,
-            config=asdict(self.config),
+            config=self.config.deciding(),
             cpu_rng_state=torch.get_rng_state(),
             gpu_rng_states=torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
         )
 
     def restore(self, snapshot: Snapshot) -> None:
         """Go on from `snapshot`, which must come from a trainer with the same settings."""
-        assert snapshot.config == asdict(self.config)
+        assert snapshot.config == self.config.deciding()
         self.model.load_state_dict(snapshot.model)
         self.optimizer.load_state_dict(snapshot.optimizer)
         self.scheduler.load_state_dict(snapshot.scheduler)

@@ -28,6 +28,12 @@ def test_the_same_settings_are_accepted_again_on_another_device(tmp_path):
     assert run.read_record() == RECORD
 
 
+def test_a_dataset_that_has_moved_is_accepted(tmp_path):
+    run = RunFolder(tmp_path / "run")
+    run.claim(RECORD)
+    run.claim(replace(RECORD, config=replace(RECORD.config, store="/elsewhere/data.zarr")))
+
+
 def test_each_changed_setting_is_named(tmp_path):
     run = RunFolder(tmp_path / "run")
     run.claim(RECORD)
