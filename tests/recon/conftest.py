@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from recon.train_config import TrainConfig
-from tests.recon.tiny_store import write_tiny_store
+from tests.helpers.tiny_store import write_tiny_store
 
 
 @pytest.fixture(scope="session")

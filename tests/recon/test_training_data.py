@@ -6,7 +6,7 @@ import recon.training_data
 from afmsim.dataset import open_dataset
 from recon.training_data import EpochOrder, ProteinData, area_weights, stack_samples, training_batches
 from recon.views import training_views
-from tests.recon.tiny_store import TARGET_SIZE, write_tiny_store
+from tests.helpers.tiny_store import TARGET_SIZE, write_tiny_store
 
 
 def test_a_whole_ratio_averages_whole_pixels():
