@@ -32,7 +32,7 @@ def log_summary(store: Path, table: Sequence[ProteinRow], built: Sequence[dict[s
         busy_s = sum(row["elapsed_s"] for row in built)
         surface_s = sum(row["surface_s"] for row in built)
         logger.info(
-            "%d proteins in %.0f s: %.1f per minute, %.0f %% of the ranks' time in the surface",
+            "%d proteins in %.1f s: %.1f per minute, %.0f %% of the ranks' time in the surface",
             len(built),
             elapsed_s,
             60.0 * len(built) / elapsed_s,
