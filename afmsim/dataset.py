@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from afmsim.voxelize import unpack_occupancy
 from hpc.zarr_store import ArraySpec, StoreError, open_store
 
 SCHEMA_VERSION = 1
@@ -113,7 +114,7 @@ class Dataset:
 
     def occupancy_fine(self, protein_index: int) -> np.ndarray:
         """Return the fine grid, uint8 `(z, y, x)`, unpacked."""
-        return np.unpackbits(self._group["occupancy_fine"][protein_index], axis=-1, bitorder="little")
+        return unpack_occupancy(self._group["occupancy_fine"][protein_index])  # type: ignore[no-any-return]
 
     def heights_nm(self, protein_index: int, view_indices: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
         """Return height maps, float32 `(view, row, col)` in nm, of all views or of those named."""

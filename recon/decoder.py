@@ -6,7 +6,6 @@ import torch
 from torch import nn
 
 SEED_SIZE = 2
-VOLUME_SIZE = 32
 
 
 def _up_block(in_channels: int, out_channels: int) -> nn.Sequential:
