@@ -39,8 +39,11 @@ def create_store(
     """Create the group at `path` with empty arrays of `num_items` items and shards of `shard_size` items."""
     import zarr
     from zarr.codecs import BloscCodec, Crc32cCodec
+    from zarr.storage import MemoryStore
 
-    group = zarr.create_group(store=path, zarr_format=3, attributes=attributes)
+    # Made in memory first: on a full disk zarr's concurrent writers would leave stray tracebacks beside the error.
+    metadata: dict[str, Any] = {}
+    group = zarr.create_group(store=MemoryStore(metadata), zarr_format=3, attributes=attributes)
     for spec in specs:
         item_size = np.dtype(spec.dtype).itemsize
         sharded = spec.chunk_shape is not None
@@ -59,6 +62,10 @@ def create_store(
             # A chunk of zeros is written too, so that a missing chunk always means a missing result.
             config={"write_empty_chunks": True},
         )
+    for key, content in metadata.items():
+        file = path / key
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content.to_bytes())
 
 
 def open_store(path: Path, mode: Literal["r", "r+"] = "r") -> Any:

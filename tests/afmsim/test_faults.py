@@ -108,16 +108,20 @@ def test_a_crash_a_hang_and_a_memory_hog_cost_one_protein_each(
     assert array_digests(store) == undisturbed
 
 
+@pytest.mark.parametrize(
+    ("largest_file_kib", "is_store_made"),
+    [pytest.param(1, False, id="no room for the metadata"), pytest.param(2, True, id="no room for a shard")],
+)
 def test_a_full_disk_ends_the_build_in_one_sentence_and_loses_nothing(
-    structures: Path, undisturbed: dict[str, str], tmp_path: Path
+    structures: Path, undisturbed: dict[str, str], tmp_path: Path, largest_file_kib: int, is_store_made: bool
 ) -> None:
     store = tmp_path / "dataset.zarr"
-    # A limit on the size of a file, in blocks of 1024 bytes, stands for the disk: the heights of a shard do not fit.
+    # A limit on the size of a file stands for the disk.
     # One process without MPI, whose shared memory would be the first file that does not fit.
     command = build_command(structures, store)
     alone = [sys.executable, *command[command.index("afmsim.build") - 1 :]]
     limited = subprocess.run(
-        ["bash", "-c", 'ulimit -f 1; exec "$@"', "limited", *alone],
+        ["bash", "-c", f'ulimit -f {largest_file_kib}; exec "$@"', "limited", *alone],
         capture_output=True,
         text=True,
         timeout=300,
@@ -129,6 +133,7 @@ def test_a_full_disk_ends_the_build_in_one_sentence_and_loses_nothing(
     assert "File too large" in limited.stderr
     assert "the same command continues" in limited.stderr
     assert "Traceback" not in limited.stderr
+    assert store.exists() == is_store_made
     result = finish_build(structures, store)
     assert result.returncode == 0, result.stderr
     assert array_digests(store) == undisturbed
