@@ -103,17 +103,19 @@ def _build_trainer(config: TrainConfig, run: RunFolder, device_name: str) -> "Tr
     from recon.torch_device import torch_device
     from recon.trainer import Trainer
     from recon.training_data import ProteinData
-    from recon.views import check_view_count
+    from recon.views import check_view_count, evaluation_order
 
     data = ProteinData(Path(config.store), config.input_size)
     check_view_count(config.views, data.num_views)
-    split = split_proteins(data.protein_ids, data.clusters, config.seed, config.validation_fraction)
-    trainer = Trainer(
-        config, data, data.indices_of(split.train), data.indices_of(split.validation), torch_device(device_name)
+    split = split_proteins(
+        data.protein_ids, data.clusters, config.seed, config.validation_fraction, config.test_fraction
     )
+    orders = {name: evaluation_order(config.seed, name, data.num_views) for name in data.protein_ids}
+    trainer = Trainer(config, data, split, orders, torch_device(device_name))
     num_parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
     record = RunRecord(config, split, num_parameters, str(trainer.device), installed_versions())
     run.claim(record)
+    run.keep_view_orders(orders)
     return trainer
 
 

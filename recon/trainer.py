@@ -1,16 +1,16 @@
 """Training of one network, epoch by epoch."""
 
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import torch
 from torch import nn
 
 from recon.checkpoint import Snapshot
-from recon.inference import evaluation_batches
+from recon.inference import ViewOrders, evaluation_batches
 from recon.loss import loss as reconstruction_loss
 from recon.pix2vox import Pix2Vox, Pix2VoxConfig, Pix2VoxOutput
+from recon.split import Split
 from recon.train_config import TrainConfig
 from recon.training_data import EpochOrder, ProteinData, Sample, training_batches
 
@@ -58,13 +58,14 @@ class Trainer:
         self,
         config: TrainConfig,
         data: ProteinData,
-        training_proteins: Sequence[int],
-        validation_proteins: Sequence[int],
+        split: Split,
+        orders: ViewOrders,
         device: torch.device,
     ) -> None:
         self.config = config
         self.data = data
-        self.validation_proteins = validation_proteins
+        self.orders = orders
+        self.validation_proteins = data.indices_of(split.validation)
         self.device = device
         self.model = build_model(config).to(device)
         merger = list(self.model.merger.parameters())
@@ -78,7 +79,7 @@ class Trainer:
         self.scheduler = torch.optim.lr_scheduler.MultiStepLR(
             self.optimizer, [config.learning_rate_drop_epoch], gamma=0.5
         )
-        self.order = EpochOrder(training_proteins, config.repeats, config.seed)
+        self.order = EpochOrder(data.indices_of(split.train), config.repeats, config.seed)
         self.batches = training_batches(data, self.order, config.views, config.seed, config.batch_size)
         self.epoch = 0
         self.step = 0
@@ -165,7 +166,7 @@ class Trainer:
         losses, ious = 0.0, 0.0
         self.model.eval()
         for batch in evaluation_batches(
-            self.data, self.validation_proteins, config.views, config.seed, config.batch_size
+            self.data, self.orders, self.validation_proteins, config.views, config.batch_size
         ):
             occupancy = batch.occupancy.to(self.device)
             with torch.inference_mode():

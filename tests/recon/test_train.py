@@ -7,9 +7,11 @@ import torch
 
 from recon.checkpoint import Snapshot, load_snapshot
 from recon.run_folder import RunError
+from recon.split import Split
 from recon.train import main, train
 from recon.train_config import TrainConfig
 from recon.trainer import EpochMetrics, NonFiniteLossError, Trainer, build_model
+from recon.views import evaluation_order
 
 
 class KilledError(Exception):
@@ -106,7 +108,9 @@ def make_trainer(config: TrainConfig) -> Trainer:
     from recon.training_data import ProteinData
 
     data = ProteinData(Path(config.store), config.input_size)
-    return Trainer(config, data, [0, 2, 3], [1], torch.device("cpu"))
+    names = data.protein_ids
+    orders = {name: evaluation_order(0, name, data.num_views) for name in names}
+    return Trainer(config, data, Split((names[0], names[2], names[3]), (names[1],)), orders, torch.device("cpu"))
 
 
 def test_a_loss_that_is_no_number_stops_before_the_step_and_names_the_proteins(tiny_config):
