@@ -4,7 +4,8 @@ Write into a dataset which of its proteins are relatives, so that training and v
 With --clusters, relatives are those of a file with one cluster per line, entities like 1ABC_1 separated by blanks: the
 format of the sequence clusters that the Protein Data Bank publishes, of which those at 30 % identity are meant here.
 Without it they are found in the sequences of the structure files: chains that share enough words of five residues,
-which finds nearly all that are alike by half, and few at 30 %. In both ways complexes are relatives when any of their chains are.
+which finds nearly all that are alike by half, and few at 30 %. In both ways complexes are relatives when any of their
+chains are.
 
 The result is the column `cluster` of the dataset's proteins.csv. Training that has begun refuses another split.
 """

@@ -131,9 +131,9 @@ def evaluate(
 
 def _trained_model(run: "RunFolder", record: "RunRecord", device_name: str) -> "Pix2Vox":
     from recon.checkpoint import load_snapshot
+    from recon.network import build_model
     from recon.run_folder import RunError
     from recon.torch_device import torch_device
-    from recon.trainer import build_model
 
     if not run.snapshot_path.exists():
         raise RunError(f"expected a trained run in {run.path}, got one without a snapshot; train it first")

@@ -4,6 +4,7 @@ import csv
 import importlib.metadata
 import json
 import platform
+import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -33,6 +34,8 @@ class RunRecord:
     num_parameters: int
     device: str
     versions: dict[str, str]
+    commit: str
+    """Of the source code; empty where it is not known."""
 
 
 class RunFolder:
@@ -42,6 +45,8 @@ class RunFolder:
         self.path = Path(path)
         self.config_path = self.path / "config.json"
         self.metrics_path = self.path / "metrics.csv"
+        self.progress_path = self.path / "progress.json"
+        self.results_path = self.path / "results.json"
         self.snapshot_path = self.path / "snapshot.pt"
         self.tensorboard_path = self.path / "tensorboard"
         self.predictions_path = self.path / "predictions"
@@ -147,6 +152,15 @@ def read_rows(path: Path) -> list[dict[str, str]]:
         return []
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
+
+
+def source_commit() -> str:
+    """Return the commit of the source code, with `-dirty` behind it where files differ; empty outside a checkout."""
+    git = ("git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+    try:
+        return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
 
 
 def installed_versions() -> dict[str, str]:
