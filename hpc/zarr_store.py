@@ -108,9 +108,17 @@ def write_shard(group: Any, name: str, items: range, values: np.ndarray) -> None
             f"items {items.start}:{items.stop} of {name} are not one whole shard of {shard_size}; two writers of one "
             "shard silently lose each other's items; write aligned shards only"
         )
+    _remove_leftovers(group, f"{name}/c/{items.start // shard_size}")
     array[items.start : items.stop] = values
 
 
 def write_small(group: Any, name: str, values: np.ndarray) -> None:
     """Write a whole small array; one rank only."""
+    _remove_leftovers(group, f"{name}/c")
     group[name][:] = values
+
+
+def _remove_leftovers(group: Any, folder: str) -> None:
+    """Remove the temporary files of a writer that was killed; the folder has no other writer now."""
+    for leftover in (Path(group.store.root) / folder).rglob("*.partial"):
+        leftover.unlink()
