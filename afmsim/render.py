@@ -29,6 +29,9 @@ class Body:
         uint8 ``(z, y, x)``, cut to the body; ``4 * num_blocks`` cells per axis. A cell is the cube between eight
         voxel centres, and bit ``4 * dz + 2 * dy + dx`` is the occupancy at a corner: one load tells a sample
         whether it is empty, full or at the surface.
+    block_kinds
+        uint8 ``(block_z, block_y, block_x)``: 0 where no cell of the block has an occupied corner, 2 where each corner
+        of each cell is occupied, 1 otherwise. A ray meets a block of kind 1 before any of kind 2.
     skip_blocks
         uint8 ``(block_z, block_y, block_x)``: Chebyshev distance in blocks to the nearest block in which an
         interpolated value can be above 0; 0 in such a block.
@@ -46,6 +49,7 @@ class Body:
     """
 
     cells: Any
+    block_kinds: Any
     skip_blocks: Any
     row_spans: Any
     first_xyz: numpy.ndarray
@@ -120,8 +124,8 @@ def height_maps(
 
     *Surface.* A ray goes down along -z of the view through the pixel's centre and samples the interpolated occupancy
     every half voxel, at the same heights for all rays of the grid. The surface is where the straight line through
-    the first sample of at least 0.5 and the sample above it has the value 0.5. Empty blocks are skipped, which
-    changes no sample.
+    the first sample of at least 0.5 and the sample above it has the value 0.5. Rays begin at the highest block under
+    their tile of 4 x 4 pixels and skip empty blocks, which changes no sample.
 
     *Substrate.* It touches the lowest point of the body in the view. The candidates are the occupied voxels at an end
     of a row along x whose centres are less than one voxel above the lowest one; from each a ray goes down to the
@@ -209,9 +213,11 @@ def prepare_body(occupancy: Any, xp: ModuleType = numpy) -> Body | None:
     num_blocks_xyz = -(-(sizes_xyz + LOW_MARGIN + 2) // BLOCK_SIZE)
     cells = backend.corner_cells(occupancy, first_xyz - LOW_MARGIN, num_blocks_xyz * BLOCK_SIZE, xp)
     grid_center = numpy.float32(occupancy.shape[0] - 1) / 2
+    block_kinds = backend.find_block_kinds(cells, xp)
     return Body(
         cells=cells,
-        skip_blocks=_skip_distance(backend.find_active_blocks(cells, xp), xp),
+        block_kinds=block_kinds,
+        skip_blocks=_skip_distance(block_kinds, xp),
         row_spans=row_spans,
         first_xyz=first_xyz,
         center_xyz=(grid_center - first_xyz + LOW_MARGIN).astype(numpy.float32),
@@ -253,9 +259,9 @@ def _extent(row_spans: Any, xp: ModuleType) -> tuple[numpy.ndarray, numpy.ndarra
     return first_xyz, last_xyz, float(numpy.sqrt(found[0]))
 
 
-def _skip_distance(is_active: Any, xp: ModuleType) -> Any:
-    """Return the Chebyshev distance to the nearest active block, at most ``MAX_SKIP_BLOCKS``, uint8 ``(z, y, x)``."""
-    reached = is_active != 0
+def _skip_distance(block_kinds: Any, xp: ModuleType) -> Any:
+    """Return the Chebyshev distance to a block that is not empty, at most ``MAX_SKIP_BLOCKS``, uint8 ``(z, y, x)``."""
+    reached = block_kinds != 0
     distance = xp.zeros(reached.shape, dtype=xp.uint8)
     for _ in range(MAX_SKIP_BLOCKS):
         distance += ~reached

@@ -19,6 +19,8 @@ LOW_MARGIN = 2  # as in afmsim.render
 HALF = numpy.float32(0.5)
 ONE = numpy.float32(1)
 TWO = numpy.float32(2)
+TILE_SIZE = 4  # pixels along an axis of a tile
+MARGIN = numpy.float32(0.01)  # voxels; far more than float32 rounds, far less than a step of a ray
 # Stands for a zero in a direction; 1e-9 voxel per step never leaves a block.
 TINY = numpy.float32(1e-9)
 
@@ -44,10 +46,10 @@ def corner_cells(
     return _corner_cells(padded)
 
 
-def find_active_blocks(cells: numpy.ndarray, xp: ModuleType) -> numpy.ndarray:
-    """Return uint8 ``(block_z, block_y, block_x)``: above 0 where an interpolated value can be above 0."""
+def find_block_kinds(cells: numpy.ndarray, xp: ModuleType) -> numpy.ndarray:
+    """Return uint8 ``(block_z, block_y, block_x)``: 0 empty, 2 full, 1 otherwise."""
     assert xp is numpy
-    return _active_blocks(cells)
+    return _block_kinds(cells)
 
 
 def substrates(body: Body, view_rotations: numpy.ndarray, xp: ModuleType) -> numpy.ndarray:
@@ -69,10 +71,12 @@ def cast_rays(
     Rays that go through give the length of their way inside the body instead.
     """
     assert xp is numpy
+    tile_tops = _tile_tops(body.block_kinds, body.center_xyz, view_rotations, scale.pixel_size_voxels, scale.image_size)
     images_nm = numpy.empty((len(view_rotations), scale.image_size, scale.image_size), dtype=numpy.float32)
     _cast_rays(
         body.cells,
         body.skip_blocks,
+        tile_tops,
         body.center_xyz,
         body.end_xyz,
         view_rotations,
@@ -123,17 +127,82 @@ def _corner_cells(padded: numpy.ndarray) -> numpy.ndarray:
 
 
 @njit(parallel=True, cache=True)
-def _active_blocks(cells: numpy.ndarray) -> numpy.ndarray:
-    """Mark the blocks that hold a cell with an occupied corner."""
+def _block_kinds(cells: numpy.ndarray) -> numpy.ndarray:
+    """Look at all cells of each block."""
     num_z, num_y, num_x = cells.shape[0] >> 2, cells.shape[1] >> 2, cells.shape[2] >> 2
-    is_active = numpy.zeros((num_z, num_y, num_x), dtype=numpy.uint8)
+    kinds = numpy.empty((num_z, num_y, num_x), dtype=numpy.uint8)
     for block_z in prange(num_z):
+        any_corner = numpy.empty(num_x * 4, dtype=numpy.uint8)
+        all_corners = numpy.empty(num_x * 4, dtype=numpy.uint8)
         for block_y in range(num_y):
+            any_corner[:] = 0
+            all_corners[:] = 255
             for z in range(block_z * 4, block_z * 4 + 4):
                 for y in range(block_y * 4, block_y * 4 + 4):
+                    row = cells[z, y]
                     for x in range(num_x * 4):
-                        is_active[block_z, block_y, x >> 2] |= cells[z, y, x]
-    return is_active
+                        any_corner[x] |= row[x]
+                        all_corners[x] &= row[x]
+            for block_x in range(num_x):
+                any_of = any_corner[block_x * 4 : block_x * 4 + 4]
+                all_of = all_corners[block_x * 4 : block_x * 4 + 4]
+                is_full = (all_of[0] & all_of[1] & all_of[2] & all_of[3]) == 255
+                is_empty = (any_of[0] | any_of[1] | any_of[2] | any_of[3]) == 0
+                kinds[block_z, block_y, block_x] = 0 if is_empty else (2 if is_full else 1)
+    return kinds
+
+
+@njit(parallel=True, cache=True)
+def _tile_tops(
+    block_kinds: numpy.ndarray,
+    center_xyz: numpy.ndarray,
+    view_rotations: numpy.ndarray,
+    pixel_size_voxels: numpy.float32,
+    image_size: int,
+) -> numpy.ndarray:
+    """Return a height above which each tile of pixels sees nothing, -inf where it sees nothing at all.
+
+    A block's samples lie within half a block of its middle along each axis.
+    """
+    num_tiles = (image_size + TILE_SIZE - 1) // TILE_SIZE
+    tops = numpy.full((len(view_rotations), num_tiles, num_tiles), -numpy.inf, dtype=numpy.float32)
+    half_size = numpy.float32(image_size - 1) * HALF
+    num_z, num_y, num_x = block_kinds.shape
+    for view in prange(len(view_rotations)):
+        rotation = view_rotations[view]
+        reach_x = _block_reach(rotation[0]) / pixel_size_voxels
+        reach_y = _block_reach(rotation[1]) / pixel_size_voxels
+        reach_up = _block_reach(rotation[2])
+        for block_z in range(num_z):
+            for block_y in range(num_y):
+                for block_x in range(num_x):
+                    if block_kinds[block_z, block_y, block_x] == 1:
+                        x = numpy.float32(block_x * 4 + 2) - center_xyz[0]
+                        y = numpy.float32(block_y * 4 + 2) - center_xyz[1]
+                        z = numpy.float32(block_z * 4 + 2) - center_xyz[2]
+                        view_x = (rotation[0, 0] * x + rotation[0, 1] * y + rotation[0, 2] * z) / pixel_size_voxels
+                        view_y = (rotation[1, 0] * x + rotation[1, 1] * y + rotation[1, 2] * z) / pixel_size_voxels
+                        top = rotation[2, 0] * x + rotation[2, 1] * y + rotation[2, 2] * z + reach_up
+                        first_col, last_col = _tiles_within(half_size + view_x, reach_x, num_tiles)
+                        first_row, last_row = _tiles_within(half_size - view_y, reach_y, num_tiles)
+                        for row in range(first_row, last_row + 1):
+                            for col in range(first_col, last_col + 1):
+                                tops[view, row, col] = max(tops[view, row, col], top)
+    return tops
+
+
+@njit(cache=True)
+def _block_reach(direction_xyz: numpy.ndarray) -> numpy.float32:
+    """Return how far a block reaches from its middle along a direction, with a margin for rounding, in voxels."""
+    return TWO * (abs(direction_xyz[0]) + abs(direction_xyz[1]) + abs(direction_xyz[2])) + MARGIN
+
+
+@njit(cache=True)
+def _tiles_within(middle: numpy.float32, reach: numpy.float32, num_tiles: int) -> tuple[int, int]:
+    """Return the first and the last tile of the pixels within reach of a place on an image."""
+    first = int(numpy.floor(middle - reach)) // TILE_SIZE
+    last = int(numpy.ceil(middle + reach)) // TILE_SIZE
+    return max(0, first), min(num_tiles - 1, last)
 
 
 @njit(parallel=True, cache=True)
@@ -230,6 +299,7 @@ def _surface_depth(
 def _cast_rays(
     cells: numpy.ndarray,
     skip_blocks: numpy.ndarray,
+    tile_tops: numpy.ndarray,
     center_xyz: numpy.ndarray,
     end_xyz: numpy.ndarray,
     view_rotations: numpy.ndarray,
@@ -248,6 +318,10 @@ def _cast_rays(
         rotation = view_rotations[view]
         view_y = (half_size - numpy.float32(row)) * pixel_size_voxels
         for col in range(image_size):
+            tile_top = tile_tops[view, row // TILE_SIZE, col // TILE_SIZE]
+            if tile_top == numpy.float32(-numpy.inf):
+                images_nm[view, row, col] = 0
+                continue
             view_x = (numpy.float32(col) - half_size) * pixel_size_voxels
             x = center_xyz[0] + (view_x * rotation[0, 0] + view_y * rotation[1, 0])
             y = center_xyz[1] + (view_x * rotation[0, 1] + view_y * rotation[1, 1])
@@ -263,6 +337,7 @@ def _cast_rays(
                 rotation[2, 1],
                 rotation[2, 2],
                 top_voxels,
+                tile_top,
                 is_through,
             )
             # A missed ray is at -inf.
@@ -281,6 +356,7 @@ def _march(
     up_y: numpy.float32,
     up_z: numpy.float32,
     top_voxels: numpy.float32,
+    tile_top: numpy.float32,
     is_through: bool,
 ) -> numpy.float32:
     """Return the height of the first surface on the ray down through ``(x, y, z)``, the point at height 0.
@@ -292,7 +368,7 @@ def _march(
     low_y, high_y = _heights_inside(y, end_xyz[1], per_y)
     low_z, high_z = _heights_inside(z, end_xyz[2], per_z)
     lowest = max(low_x, low_y, low_z, -top_voxels)
-    highest = min(high_x, high_y, high_z, top_voxels)
+    highest = min(high_x, high_y, high_z, tile_top)
     if lowest > highest:
         return numpy.float32(-numpy.inf)
     step = int(numpy.ceil((top_voxels - highest) * TWO))

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from afmsim.render import Body, RayScale
 
 SOURCE_PATH = Path(__file__).parent / "kernels" / "render.cu"
+TILE_SIZE = 4  # as in the kernels
 _LARGEST_INT = 0x7FFFFFFF
+_SMALLEST_INT = -0x80000000
 
 
 def row_spans(occupancy: Any, xp: ModuleType) -> Any:
@@ -33,11 +35,11 @@ def corner_cells(occupancy: Any, first_xyz: numpy.ndarray, sizes_xyz: numpy.ndar
     return cells
 
 
-def find_active_blocks(cells: Any, xp: ModuleType) -> Any:
-    """Return uint8 ``(block_z, block_y, block_x)``: above 0 where an interpolated value can be above 0."""
-    is_active = xp.empty(tuple(size // 4 for size in cells.shape), dtype=xp.uint8)
-    Kernels(SOURCE_PATH).start("find_active_blocks", is_active.size, (cells, *_integers(is_active.shape), is_active))
-    return is_active
+def find_block_kinds(cells: Any, xp: ModuleType) -> Any:
+    """Return uint8 ``(block_z, block_y, block_x)``: 0 empty, 2 full, 1 otherwise."""
+    kinds = xp.empty(tuple(size // 4 for size in cells.shape), dtype=xp.uint8)
+    Kernels(SOURCE_PATH).start("find_block_kinds", kinds.size, (cells, *_integers(kinds.shape), kinds))
+    return kinds
 
 
 def substrates(body: Body, view_rotations: numpy.ndarray, xp: ModuleType) -> Any:
@@ -61,14 +63,23 @@ def cast_rays(
 
     Rays that go through give the length of their way inside the body instead.
     """
+    kernels = Kernels(SOURCE_PATH)
     num_views = len(view_rotations)
+    rotations = xp.asarray(view_rotations)
+    frame = xp.asarray(numpy.concatenate([body.center_xyz, body.end_xyz]))
+    num_tiles = -(-scale.image_size // TILE_SIZE)
+    tile_tops = xp.full((num_views, num_tiles, num_tiles), _SMALLEST_INT, dtype=xp.int32)
+    blocks = (body.block_kinds, *_integers(body.block_kinds.shape), frame, rotations)
+    image = (scale.pixel_size_voxels, numpy.int32(scale.image_size))
+    kernels.start("find_tile_tops", body.block_kinds.size, (*blocks, *image, tile_tops), num_views)
     images_nm = xp.empty((num_views, scale.image_size, scale.image_size), dtype=xp.float32)
     arguments = (
         body.cells,
         body.skip_blocks,
         *_integers(body.skip_blocks.shape[1:]),
-        xp.asarray(numpy.concatenate([body.center_xyz, body.end_xyz])),
-        xp.asarray(view_rotations),
+        tile_tops,
+        frame,
+        rotations,
         *_integers((num_views, scale.image_size)),
         scale.pixel_size_voxels,
         scale.top_voxels,
@@ -77,7 +88,7 @@ def cast_rays(
         scale.voxel_size_nm,
         images_nm,
     )
-    Kernels(SOURCE_PATH).start("cast_rays", images_nm.size, arguments)
+    kernels.start("cast_rays", images_nm.size, arguments)
     return images_nm
 
 

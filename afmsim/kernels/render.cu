@@ -5,6 +5,9 @@
 #define LOW_MARGIN 2  // as in afmsim.render
 // Stands for a zero in a direction; 1e-9 voxel per step never leaves a block.
 #define TINY 1e-9f
+#define TILE_SIZE 4  // pixels along an axis of a tile
+#define MARGIN 0.01f  // voxels; far more than float32 rounds, far less than a step of a ray
+#define NO_TOP (-0x7fffffff - 1)
 #define INFINITE __int_as_float(0x7f800000)
 
 __device__ float lerp_values(float first, float second, float part) { return first + part * (second - first); }
@@ -87,18 +90,58 @@ extern "C" __global__ void gather_corners(const unsigned char *occupancy, int gr
     cells[cell] = (unsigned char)corners;
 }
 
-// Marks the blocks that hold a cell with an occupied corner. One thread per block.
-extern "C" __global__ void find_active_blocks(const unsigned char *cells, int num_z, int num_y, int num_x,
-                                              unsigned char *is_active) {
+// Writes 0 for a block without an occupied corner, 2 for one with occupied corners only, else 1. One thread per block.
+extern "C" __global__ void find_block_kinds(const unsigned char *cells, int num_z, int num_y, int num_x,
+                                            unsigned char *kinds) {
     int block = blockIdx.x * blockDim.x + threadIdx.x;
     if (block >= num_z * num_y * num_x) return;
     int size_y = 4 * num_y, size_x = 4 * num_x;
     int first_x = block % num_x * 4, first_y = block / num_x % num_y * 4, first_z = block / num_x / num_y * 4;
-    unsigned char found = 0;
+    int any_corner = 0, all_corners = 255;
     for (int z = first_z; z < first_z + 4; ++z)
         for (int y = first_y; y < first_y + 4; ++y)
-            for (int x = first_x; x < first_x + 4; ++x) found |= cells[((long long)z * size_y + y) * size_x + x];
-    is_active[block] = found;
+            for (int x = first_x; x < first_x + 4; ++x) {
+                int corners = cells[((long long)z * size_y + y) * size_x + x];
+                any_corner |= corners;
+                all_corners &= corners;
+            }
+    kinds[block] = any_corner == 0 ? 0 : (all_corners == 255 ? 2 : 1);
+}
+
+// How far a block reaches from its middle along a direction, with a margin for rounding, in voxels.
+__device__ float block_reach(const float *direction_xyz) {
+    return 2.0f * (fabsf(direction_xyz[0]) + fabsf(direction_xyz[1]) + fabsf(direction_xyz[2])) + MARGIN;
+}
+
+__device__ int first_tile(float middle, float reach) { return (int)fmaxf(floorf(middle - reach), 0.0f) / TILE_SIZE; }
+
+__device__ int last_tile(float middle, float reach, int num_tiles) {
+    int last = (int)fmaxf(ceilf(middle + reach), 0.0f) / TILE_SIZE;
+    return last < num_tiles - 1 ? last : num_tiles - 1;
+}
+
+// Finds a height above which each tile of pixels (view, row, col) sees nothing, as an ordered integer. One thread per
+// block, one block of threads in y per view.
+extern "C" __global__ void find_tile_tops(const unsigned char *block_kinds, int num_z, int num_y, int num_x,
+                                          const float *frame_xyz, const float *view_rotations,
+                                          float pixel_size_voxels, int image_size, int *tile_tops) {
+    int block = blockIdx.x * blockDim.x + threadIdx.x;
+    if (block >= num_z * num_y * num_x || block_kinds[block] != 1) return;
+    const float *rotation = view_rotations + 9 * blockIdx.y;
+    int num_tiles = (image_size + TILE_SIZE - 1) / TILE_SIZE;
+    float half_size = (float)(image_size - 1) * 0.5f;
+    float x = (float)(block % num_x * 4 + 2) - frame_xyz[0];
+    float y = (float)(block / num_x % num_y * 4 + 2) - frame_xyz[1];
+    float z = (float)(block / num_x / num_y * 4 + 2) - frame_xyz[2];
+    float view_x = (rotation[0] * x + rotation[1] * y + rotation[2] * z) / pixel_size_voxels;
+    float view_y = (rotation[3] * x + rotation[4] * y + rotation[5] * z) / pixel_size_voxels;
+    float top = rotation[6] * x + rotation[7] * y + rotation[8] * z + block_reach(rotation + 6);
+    float reach_x = block_reach(rotation) / pixel_size_voxels, reach_y = block_reach(rotation + 3) / pixel_size_voxels;
+    int last_row = last_tile(half_size - view_y, reach_y, num_tiles);
+    int last_col = last_tile(half_size + view_x, reach_x, num_tiles);
+    for (int row = first_tile(half_size - view_y, reach_y); row <= last_row; ++row)
+        for (int col = first_tile(half_size + view_x, reach_x); col <= last_col; ++col)
+            atomicMax(&tile_tops[((long long)blockIdx.y * num_tiles + row) * num_tiles + col], ordered_int(top));
 }
 
 // Finds the lowest end of a row in each view as an ordered integer. One thread per y, one block in y per view.
@@ -143,8 +186,8 @@ extern "C" __global__ void find_substrates(const int *spans, int grid_size, cons
 // is_through, the way inside the body instead. Floors are ordered integers in voxels. frame_xyz holds the grid's centre
 // and one voxel behind the body's last voxel. One thread per pixel.
 extern "C" __global__ void cast_rays(const unsigned char *cells, const unsigned char *skip_blocks, int num_y, int num_x,
-                                     const float *frame_xyz, const float *view_rotations, int num_views,
-                                     int image_size, float pixel_size_voxels, float top_voxels, const int *floors,
+                                     const int *tile_tops, const float *frame_xyz, const float *view_rotations,
+                                     int num_views, int image_size, float pixel_size_voxels, float top_voxels, const int *floors,
                                      int is_through, float voxel_size_nm, float *images_nm) {
     long long pixel = (long long)blockIdx.x * blockDim.x + threadIdx.x;
     if (pixel >= (long long)num_views * image_size * image_size) return;
@@ -153,7 +196,11 @@ extern "C" __global__ void cast_rays(const unsigned char *cells, const unsigned 
     float half_size = (float)(image_size - 1) * 0.5f;
     float view_y = (half_size - (float)row) * pixel_size_voxels;
     float view_x = ((float)col - half_size) * pixel_size_voxels;
-    float base[3], per[3], lowest = -top_voxels, highest = top_voxels;
+    int num_tiles = (image_size + TILE_SIZE - 1) / TILE_SIZE;
+    long long tile = (pixel / image_size / image_size * num_tiles + row / TILE_SIZE) * num_tiles + col / TILE_SIZE;
+    images_nm[pixel] = 0.0f;
+    if (tile_tops[tile] == NO_TOP) return;
+    float base[3], per[3], lowest = -top_voxels, highest = ordered_float(tile_tops[tile]);
     for (int axis = 0; axis < 3; ++axis) {
         base[axis] = frame_xyz[axis] + (view_x * rotation[axis] + view_y * rotation[3 + axis]);
         per[axis] = inverse(rotation[6 + axis]);
@@ -161,7 +208,6 @@ extern "C" __global__ void cast_rays(const unsigned char *cells, const unsigned 
         lowest = fmaxf(lowest, fminf(first, last));
         highest = fminf(highest, fmaxf(first, last));
     }
-    images_nm[pixel] = 0.0f;
     if (lowest > highest) return;
     int step = (int)ceilf((top_voxels - highest) * 2.0f), last_step = (int)((top_voxels - lowest) * 2.0f);
     float floor_height = ordered_float(floors[pixel / image_size / image_size]);

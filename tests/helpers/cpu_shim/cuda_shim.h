@@ -34,6 +34,12 @@ static inline int atomicMin(int *address, int value) {
     return old;
 }
 
+static inline int atomicMax(int *address, int value) {
+    int old = *address;
+    if (value > old) *address = value;
+    return old;
+}
+
 static inline float __int_as_float(int bits) {
     float value;
     std::memcpy(&value, &bits, sizeof value);
