@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from afmsim.voxelize import unpack_occupancy
+from afmsim.voxelize import GridPlacement, unpack_occupancy
 from hpc.zarr_store import ArraySpec, StoreError, open_store
 
 SCHEMA_VERSION = 1
@@ -176,6 +176,11 @@ class Dataset:
     def view_rotations(self, protein_index: int) -> np.ndarray:
         """Return the rotations world -> view, float32 `(view, 3, 3)`."""
         return self._group["view_rotation"][protein_index]  # type: ignore[no-any-return]
+
+    def placement(self, protein_index: int) -> GridPlacement:
+        """Return where the fine grid lies in the axes of the structure file."""
+        center_xyz_nm = self._group["center_xyz_nm"][protein_index].astype(np.float64)
+        return GridPlacement(center_xyz_nm, float(self.voxel_size_nm[protein_index]), self.grid_size)
 
     def field_of_view_nm(self, protein_index: int) -> float:
         """Return the edge of a height map in nm."""
