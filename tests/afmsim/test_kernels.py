@@ -10,9 +10,14 @@ import numpy
 import pytest
 
 import afmsim
-from afmsim import render_gpu, voxelize_gpu
+from afmsim.build_config import BuildConfig
+from afmsim.dataset import VIEW_ARRAY_OF_RENDERING
 from afmsim.orientation import random_rotations
-from afmsim.render import field_of_view_nm, render_heights
+from afmsim.pymol_surface import SurfaceMesh
+from afmsim.render import field_of_view_nm, prepare_body, render_heights, thickness_maps
+from afmsim.sample import make_sample
+from afmsim.solvent_surface import AtomSpheres, placement_of_atoms, solvent_excluded_occupancy
+from afmsim.tip import Tip, scan
 from afmsim.voxelize import (
     GridPlacement,
     downsample_majority,
@@ -21,6 +26,7 @@ from afmsim.voxelize import (
     unpack_occupancy,
     voxelize_mesh,
 )
+from hpc import cuda_source
 from hpc.array_backend import to_numpy
 from hpc.cuda_source import COMPILE_OPTIONS
 from tests.helpers.bodies import asymmetric_body, box, icosphere, random_tetrahedra, with_hole
@@ -46,8 +52,7 @@ def xp(request, monkeypatch):
         import cupy
 
         return cupy
-    for module in (voxelize_gpu, render_gpu):
-        monkeypatch.setattr(module, "load_kernels", request.getfixturevalue("host_modules"))
+    monkeypatch.setattr(cuda_source, "load_kernels", request.getfixturevalue("host_modules"))
     return NumpyAsCupy()
 
 
@@ -108,6 +113,53 @@ def test_kernels_render_as_the_cpu(xp, name):
     is_close = numpy.abs(heights - expected) <= HEIGHT_TOLERANCE_VOXELS
     # A ray that grazes the body may hit in one rounding and miss in the other.
     assert is_close.mean() > 0.9999
+
+
+def test_kernels_find_the_thickness_of_the_cpu(xp):
+    vertices, faces = MESHES["asymmetric"]
+    occupancy = voxelize_mesh(vertices, faces, placement_of_mesh(vertices, 32))
+    rotations = random_rotations(3, 0, "thickness")
+    expected = thickness_maps(prepare_body(occupancy), rotations, 0.5, 0.6, 48)
+    thickness = thickness_maps(prepare_body(xp.asarray(occupancy), xp), rotations, 0.5, 0.6, 48, xp)
+    numpy.testing.assert_allclose(to_numpy(thickness), expected, atol=HEIGHT_TOLERANCE_VOXELS)
+    assert expected.max() > 1
+
+
+@pytest.mark.parametrize(("num_atoms", "grid_size"), [(1, 40), (60, 64), (300, 72)])
+def test_kernels_make_the_solvent_excluded_solid_of_the_cpu_to_the_voxel(xp, num_atoms, grid_size):
+    rng = numpy.random.default_rng(num_atoms)
+    positions_nm, radii_nm = rng.uniform(-1, 1, (num_atoms, 3)), rng.choice([0.152, 0.17], num_atoms)
+    placement = placement_of_atoms(positions_nm, radii_nm, grid_size)
+    expected = solvent_excluded_occupancy(positions_nm, radii_nm, placement)
+    assert expected.any()
+    solid = solvent_excluded_occupancy(positions_nm, radii_nm, placement, xp)
+    numpy.testing.assert_array_equal(to_numpy(solid), expected)
+
+
+def test_kernels_scan_with_a_tip_as_the_cpu_to_the_bit(xp):
+    height_nm = (numpy.random.default_rng(0).random((3, 20, 27)) ** 3 * 5).astype(numpy.float32)
+    expected = scan(height_nm, Tip(1.0), 0.4)
+    numpy.testing.assert_array_equal(to_numpy(scan(xp.asarray(height_nm), Tip(1.0), 0.4, xp)), expected)
+
+
+@pytest.mark.parametrize("rendering", ["height", "density"])
+@pytest.mark.parametrize("surface", ["pymol", "ses"])
+def test_a_whole_sample_of_the_kernels_is_that_of_the_cpu(xp, surface, rendering):
+    vertices, faces = MESHES["asymmetric"]
+    shape = (
+        SurfaceMesh(vertices, faces)
+        if surface == "pymol"
+        else AtomSpheres(numpy.random.default_rng(2).uniform(-1, 1, (80, 3)), numpy.full(80, 0.17))
+    )
+    config = BuildConfig(surface=surface, rendering=rendering, grid_size=64, image_size=40, num_views=3)
+    expected, sample = make_sample(shape, "body", config), make_sample(shape, "body", config, xp)
+    for name in ("occupancy", "occupancy_fine", "view_rotation"):
+        numpy.testing.assert_array_equal(sample.arrays[name], expected.arrays[name])
+    views = VIEW_ARRAY_OF_RENDERING[rendering]
+    assert expected.arrays[views].max() > 50
+    differences = numpy.abs(sample.arrays[views].astype(int) - expected.arrays[views])
+    assert (differences <= 1).mean() > 0.9999
+    assert sample.pixel_size_nm == expected.pixel_size_nm
 
 
 def test_kernels_find_the_field_of_view_of_the_cpu_and_nothing_in_an_empty_grid(xp):
