@@ -18,8 +18,8 @@ from hpc.stop_signal import EXIT_TO_BE_CONTINUED
 DEFAULT_PATH = Path("slurm/cluster.toml")
 
 # Killed by a signal, as a shell says it: SIGKILL (a lost rank, too little memory), SIGUSR1 and SIGUSR2 (Slurm's
-# warning, before the job was ready to note it).
-_KILLED = (128 + 9, 128 + 10, 128 + 12)
+# warning, before the job was ready to note it), and SIGTERM, by which srun ends the other ranks of a lost one.
+_KILLED = tuple(128 + number for number in (9, 10, 12, 15))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,8 +18,8 @@ from recon.synced_batch_norm import SyncedBatchNorm, synced_batch_norm
 from tests.helpers.torch_ranks import finish, run_ranks, start_ranks
 
 SETTINGS = ("--views=2", "--size=F", "--input-size=32", "--device=cpu")
-# Seven samples in batches of three: the last batch has one, so that of two or three ranks some have none.
-SCHEDULE = ("--epochs=2", "--repeats=7", "--batch-size=3", "--single-view-epochs=1", "--validation-fraction=0.7")
+# Nine samples in batches of four: the last batch has one, so that of two ranks one has none.
+SCHEDULE = ("--epochs=2", "--repeats=3", "--batch-size=4", "--single-view-epochs=1", "--validation-fraction=0.7")
 
 
 def train_command(store: Path, run: Path, *options: str) -> tuple[str, ...]:
