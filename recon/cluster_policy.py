@@ -102,10 +102,13 @@ def _teardown(max_restarts: int) -> list[str]:
     statuses = "|".join(str(status) for status in (EXIT_TO_BE_CONTINUED, *_KILLED))
     return [
         "status=$?",
+        # The last task of an array has the array's own number as SLURM_JOB_ID, which would name all its tasks.
+        'job="${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}"',
+        'job="${job:-$SLURM_JOB_ID}"',
         f'case "$status" in {statuses})',
         f'    if [ "${{SLURM_RESTART_COUNT:-0}}" -lt {max_restarts} ] &&',
-        '        [ "$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)" = RUNNING ]; then',
-        '        scontrol requeue "$SLURM_JOB_ID"',
+        '        [ "$(squeue --noheader --jobs="$job" --format=%T)" = RUNNING ]; then',
+        '        scontrol requeue "$job"',
         "    fi ;;",
         "esac",
         'exit "$status"',

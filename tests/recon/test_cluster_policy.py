@@ -94,6 +94,7 @@ def test_jobs_run_in_the_image(policy, python):
 @pytest.mark.parametrize(
     ("status", "state", "restarts", "is_requeued"),
     [
+        (143, "RUNNING", "0", True),
         (0, "RUNNING", "0", False),
         (1, "RUNNING", "0", False),
         (75, "RUNNING", "0", True),
@@ -112,3 +113,6 @@ def test_an_interrupted_job_is_queued_again_unless_others_end_it(tmp_path, statu
     done = subprocess.run(["bash", "-c", script], env=env, capture_output=True, text=True, check=False)
     assert done.returncode == status
     assert done.stdout == ("requeue 7\n" if is_requeued else "")
+    in_array = env | {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "1"}
+    done = subprocess.run(["bash", "-c", script], env=in_array, capture_output=True, text=True, check=False)
+    assert done.stdout == ("requeue 7_1\n" if is_requeued else "")

@@ -97,7 +97,7 @@ def test_ranks_with_uneven_ends_have_the_losses_and_gradients_of_one(tmp_path, t
     assert shared.step == alone.step == 6
     for key, state in alone.optimizer["state"].items():
         gradient, expected_gradient = shared.optimizer["state"][key]["exp_avg"], state["exp_avg"]
-        assert (gradient - expected_gradient).norm() <= 1e-3 * expected_gradient.norm() + 1e-7, key
+        assert (gradient - expected_gradient).norm() <= 1e-2 * expected_gradient.norm() + 1e-7, key
 
 
 @pytest.mark.slow

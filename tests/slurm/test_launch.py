@@ -19,7 +19,7 @@ from tests.helpers.tiny_store import write_tiny_store
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
-EPOCHS = 12
+EPOCHS = 6
 # One rank on each of two nodes; seven samples of three proteins in batches of three, so that the last one is uneven.
 POLICY = ("--nodes=2", "--gpus-per-node=0", "--cpus-per-task=1", "--memory-gb=2", "--timeout-min=60")
 SETTINGS = ("--size=F", "--input-size=32", f"--epochs={EPOCHS}", "--repeats=2", "--batch-size=4", "--device=cpu")
