@@ -195,9 +195,7 @@ class EpochBatches(Sampler[list[Draw]]):
             ]
 
 
-def training_batches(
-    data: ProteinData, batches: EpochBatches, num_views: int, seed: int
-) -> DataLoader[Sample]:
+def training_batches(data: ProteinData, batches: EpochBatches, num_views: int, seed: int) -> DataLoader[Sample]:
     """Return the loader whose every pass is the rest of the epoch that `batches` is set to."""
     return DataLoader(
         TrainingSamples(data, num_views, seed),
