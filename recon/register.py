@@ -1,0 +1,134 @@
+"""
+Find the poses of all views of one protein from the height maps alone.
+
+Views join one after the other. Each is searched against the first few that are placed (`recon.pose_search`), and its
+likely poses are tried against all of them; while few views are placed, several arrangements are kept, since two views
+alone may fit in more than one way. At last all poses move together (`recon.pose_graph`).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from recon.pose_graph import refine_jointly
+from recon.pose_search import REFINE_BAND_CELLS, REFINE_CLIP_CELLS, PoseHypotheses, Poses, refine_hypotheses, search_pair
+from recon.view_stack import ViewStack, prepare_views
+
+MAX_ARRANGEMENTS = 4
+"""Arrangements kept while views join."""
+NUM_ANCHORS = 3
+"""Placed views that a new one is searched against."""
+FINE_BAND_CELLS, FINE_CLIP_CELLS = 0.5, 2.0
+
+
+@dataclass(frozen=True)
+class Registration:
+    """Poses of all views in the frame of the first: `p_view = rotation @ p_first + offset`."""
+
+    rotations: np.ndarray
+    """float64 `(view, 3, 3)`"""
+    offsets_nm: np.ndarray
+    """float64 `(view, xyz)`; x and y from the image's centre, z above the substrate"""
+    misfit: np.ndarray
+    """float64 `(view,)`: mean cost against the other views in square cells; 0 for a perfect fit that sees all"""
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """Views that are placed, and how badly they fit."""
+
+    poses: Poses
+    cost: float
+
+
+class PairSearches:
+    """Hypotheses of pairs, each searched once."""
+
+    def __init__(self, stack: ViewStack) -> None:
+        self._stack = stack
+        self._found: dict[tuple[int, int], PoseHypotheses] = {}
+
+    def __call__(self, source: int, target: int) -> PoseHypotheses:
+        """Return the likely poses source -> target."""
+        if (source, target) not in self._found:
+            self._found[source, target] = search_pair(self._stack, source, target)
+        return self._found[source, target]
+
+
+def register(heights_nm: np.ndarray, pixel_size_nm: float) -> Registration:
+    """
+    Find the poses of views whose orientations and offsets are unknown.
+
+    Parameters
+    ----------
+    heights_nm
+        float `(view, row, col)`: square height maps of one scale, 0 on the substrate.
+    pixel_size_nm
+        Edge of a pixel.
+
+    Raises
+    ------
+    ValueError
+        The images are not square, or one shows nothing above the substrate.
+    """
+    stack = prepare_views(heights_nm, pixel_size_nm)
+    poses = arrange(stack)
+    poses, _ = refine_jointly(stack, poses, REFINE_BAND_CELLS, REFINE_CLIP_CELLS)
+    poses, pair_costs = refine_jointly(stack, poses, FINE_BAND_CELLS, FINE_CLIP_CELLS)
+    return _registration(stack, poses, pair_costs)
+
+
+def arrange(stack: ViewStack) -> Poses:
+    """Place all views, the first at the origin; poses in the order of the views."""
+    search = PairSearches(stack)
+    waiting = sorted(range(1, stack.num_views), key=lambda view: search(0, view).costs[0])
+    start = Poses(np.array([0]), np.eye(3)[None], np.zeros((1, 3)))
+    arrangements = [Arrangement(start, 0.0)]
+    for view in waiting:
+        longer = [new for old in arrangements for new in _with_view(stack, search, old, view)]
+        arrangements = sorted(longer, key=lambda arrangement: arrangement.cost)[:MAX_ARRANGEMENTS]
+    return _in_order(arrangements[0].poses)
+
+
+def _with_view(stack: ViewStack, search: PairSearches, arrangement: Arrangement, view: int) -> list[Arrangement]:
+    """Return the arrangement with one more view, in each of its likely poses."""
+    poses = arrangement.poses
+    candidates = [_seen_from_world(poses, anchor, search(int(poses.views[anchor]), view)) for anchor in _anchors(poses)]
+    rotations, offsets = (np.concatenate(parts) for parts in zip(*candidates, strict=True))
+    found = refine_hypotheses(stack, view, poses, rotations, offsets)
+    num_placed = len(poses.views)
+    return [
+        Arrangement(
+            Poses(
+                np.append(poses.views, view),
+                np.concatenate([poses.rotations, rotation[None]]),
+                np.concatenate([poses.offsets, offset[None]]),
+            ),
+            arrangement.cost + cost * num_placed,
+        )
+        for rotation, offset, cost in zip(found.rotations, found.offsets, found.costs, strict=True)
+    ]
+
+
+def _anchors(poses: Poses) -> range:
+    return range(min(len(poses.views), NUM_ANCHORS))
+
+
+def _seen_from_world(poses: Poses, anchor: int, found: PoseHypotheses) -> tuple[np.ndarray, np.ndarray]:
+    """Turn poses anchor -> view into poses world -> view."""
+    rotations = found.rotations @ poses.rotations[anchor]
+    return rotations, found.rotations @ poses.offsets[anchor] + found.offsets
+
+
+def _in_order(poses: Poses) -> Poses:
+    order = np.argsort(poses.views)
+    return Poses(poses.views[order], poses.rotations[order], poses.offsets[order])
+
+
+def _registration(stack: ViewStack, poses: Poses, pair_costs: np.ndarray) -> Registration:
+    """Go from cells and middles of boxes to nm and image centres."""
+    centers = stack.centers.astype(np.float64)
+    offsets = poses.offsets + centers - poses.rotations @ centers[0]
+    others = max(stack.num_views - 1, 1)
+    misfit = (pair_costs.sum(axis=0) + pair_costs.sum(axis=1)) / (2 * others)
+    return Registration(poses.rotations, offsets * stack.cell_nm, misfit)
