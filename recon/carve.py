@@ -143,9 +143,7 @@ def _carve(heights, rotations, starts, pixel_size, voxel_size, size, samples, al
                     sub_z = z + first_sample + (sample // samples**2) / samples
                     is_left = True
                     for view in range(num_views):
-                        depth = _depth_at(
-                            heights, rotations, starts, pixel_size, voxel_size, view, sub_x, sub_y, sub_z
-                        )
+                        depth = _depth_at(heights, rotations, starts, pixel_size, voxel_size, view, sub_x, sub_y, sub_z)
                         if depth < -allowance:
                             is_left = False
                             break

@@ -1,26 +1,33 @@
-"""Find how one view is turned and shifted against another: all rotations coarsely, then the best ones finely."""
+"""Find how one view is turned and shifted against others: all rotations coarsely, then the best ones finely."""
 
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
-from recon.pose_kernels import refine_candidates, search_costs, support_offsets
+from recon.pose_fit_kernels import FitArrays, FitCost, fit_shares, refine_candidates
+from recon.pose_search_kernels import search_costs, support_offsets
+from recon.poses import Poses, angle_deg, only_pose
 from recon.rotation_sampling import even_rotations, upper_directions
-from recon.view_stack import NUM_DIRECTIONS, ViewStack
+from recon.view_stack import NUM_DIRECTIONS, ViewStack, fit_arrays
 
 NUM_ROTATIONS = 15_000
 """About 10 degrees between neighbours."""
 NUM_REFINED = 128
 NUM_HYPOTHESES = 6
-SEARCH_BAND_CELLS, SEARCH_CLIP_CELLS = 1.5, 3.5
-REFINE_BAND_CELLS, REFINE_CLIP_CELLS = 1.0, 3.5
-SEARCH_STEP = 3
-"""Every third surface point is enough to rank rotations."""
+SEARCH_BAND_CELLS, SEARCH_CLIP_CELLS, SEARCH_STEP = 1.5, 3.5, 3
+NUM_COARSE_POINTS, NUM_FINE_POINTS = 384, 768
+COARSE_COST = FitCost(band=1.0, clip=3.5, surface_band=1.0, grid_weight=1.0, surface_weight=0.0)
+FINE_COSTS = (
+    FitCost(band=0.5, clip=2.0, surface_band=0.6, grid_weight=0.2, surface_weight=1.0),
+    FitCost(band=0.5, clip=2.0, surface_band=0.3, grid_weight=0.02, surface_weight=1.0),
+)
 REFINE_STEPS = 15
 SAME_POSE_DEG = 8.0
-SUBSTRATE_WEIGHT = 8.0
-PRIOR_WEIGHT = 0.3
+SUBSTRATE_WEIGHT, PRIOR_WEIGHT = 8.0, 0.3
+CONTACT_BAND_CELLS, ALLOWANCE_CELLS = 0.3, 0.4
+BREACH_WEIGHT = 20.0
+"""A true pose has no breach, a wrong one of a symmetric body may have many contacts."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +39,7 @@ class PoseHypotheses:
     offsets: np.ndarray
     """float64 `(hypothesis, xyz)`"""
     costs: np.ndarray
-    """float64 `(hypothesis,)` in square cells"""
+    """float64 `(hypothesis,)`, mean of `pair_costs`"""
 
 
 @lru_cache(maxsize=1)
@@ -44,41 +51,17 @@ def search_pair(stack: ViewStack, source: int, target: int) -> PoseHypotheses:
     """Return the likely poses source -> target: the world is the frame of `source`."""
     rotations = _search_rotations()
     offsets = support_offsets(
-        rotations,
-        upper_directions(NUM_DIRECTIONS),
-        stack.supports[source],
-        stack.support_maps[target],
-        (float(stack.centers[source, 2]), float(stack.centers[target, 2])),
-        SUBSTRATE_WEIGHT,
-        PRIOR_WEIGHT,
-    )
+        rotations, upper_directions(NUM_DIRECTIONS), stack.supports[source], stack.support_maps[target],
+        (float(stack.centers[source, 2]), float(stack.centers[target, 2])), SUBSTRATE_WEIGHT, PRIOR_WEIGHT,
+    )  # fmt: skip
     costs = search_costs(
-        rotations,
-        offsets,
-        stack.points,
-        stack.distance,
-        stack.corners,
-        source,
-        target,
-        SEARCH_BAND_CELLS,
-        SEARCH_CLIP_CELLS,
-        SEARCH_STEP,
-    )
+        rotations, offsets, stack.points[:, :NUM_COARSE_POINTS], stack.distance, stack.corners, source, target,
+        SEARCH_BAND_CELLS, SEARCH_CLIP_CELLS, SEARCH_STEP,
+    )  # fmt: skip
     best = np.argpartition(costs, NUM_REFINED)[:NUM_REFINED]
-    fixed = Poses(np.array([source]), np.eye(3)[None], np.zeros((1, 3)))
-    return refine_hypotheses(stack, target, fixed, rotations[best].astype(float), offsets[best].astype(float))
-
-
-@dataclass(frozen=True)
-class Poses:
-    """Poses world -> view of some views, lengths in cells."""
-
-    views: np.ndarray
-    """int64 `(view,)`"""
-    rotations: np.ndarray
-    """float64 `(view, 3, 3)`"""
-    offsets: np.ndarray
-    """float64 `(view, xyz)`"""
+    return refine_hypotheses(
+        stack, target, only_pose(source), rotations[best].astype(float), offsets[best].astype(float)
+    )
 
 
 def refine_hypotheses(
@@ -86,30 +69,57 @@ def refine_hypotheses(
 ) -> PoseHypotheses:
     """Refine candidate poses world -> `view` against fixed ones; return the best of those that differ."""
     rotations, offsets = rotations.copy(), offsets.copy()
-    costs = refine_candidates(
-        stack.points,
-        stack.distance,
-        stack.corners,
-        view,
-        fixed.views,
-        fixed.rotations,
-        fixed.offsets,
-        rotations,
-        offsets,
-        REFINE_BAND_CELLS,
-        REFINE_CLIP_CELLS,
-        REFINE_STEPS,
+    costs = _refine(fit_arrays(stack, NUM_COARSE_POINTS), COARSE_COST, view, fixed, rotations, offsets)
+    kept = _different(rotations, costs)
+    rotations, offsets = rotations[kept], offsets[kept]
+    arrays = fit_arrays(stack, NUM_FINE_POINTS)
+    for cost in FINE_COSTS:
+        _refine(arrays, cost, view, fixed, rotations, offsets)
+    costs = costs_against(arrays, view, fixed, rotations, offsets)
+    order = np.argsort(costs)
+    return PoseHypotheses(rotations[order], offsets[order], costs[order])
+
+
+def costs_against(arrays: FitArrays, view: int, fixed: Poses, rotations: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """Return float64 `(candidate,)`: the mean of `pair_costs` between a view and the fixed ones."""
+    num_candidates, num_fixed = len(rotations), len(fixed.views)
+    candidate = np.repeat(np.arange(num_candidates), num_fixed)
+    other = np.tile(np.arange(num_fixed), num_candidates)
+    poses = (rotations[candidate], offsets[candidate])
+    other_poses = (fixed.rotations[other], fixed.offsets[other])
+    outward = np.stack([np.full(len(other), view), fixed.views[other]], axis=1)
+    costs = pair_costs(arrays, poses, other_poses, outward) + pair_costs(arrays, other_poses, poses, outward[:, ::-1])
+    return costs.reshape(num_candidates, num_fixed).mean(axis=1) / 2
+
+
+def pair_costs(
+    arrays: FitArrays,
+    source_poses: tuple[np.ndarray, np.ndarray],
+    target_poses: tuple[np.ndarray, np.ndarray],
+    pairs: np.ndarray,
+) -> np.ndarray:
+    """Return float64 `(pair,)`: share of points without contact plus the weighted share of breaches."""
+    shares = fit_shares(
+        arrays, source_poses, target_poses, np.ascontiguousarray(pairs), CONTACT_BAND_CELLS, ALLOWANCE_CELLS
     )
+    return 1 - shares[:, 0] + BREACH_WEIGHT * shares[:, 1]
+
+
+def _refine(
+    arrays: FitArrays, cost: FitCost, view: int, fixed: Poses, rotations: np.ndarray, offsets: np.ndarray
+) -> np.ndarray:
+    """Refine candidates in place; return their costs."""
+    return refine_candidates(
+        arrays, cost, view, fixed.views, fixed.rotations, fixed.offsets, rotations, offsets, REFINE_STEPS
+    )
+
+
+def _different(rotations: np.ndarray, costs: np.ndarray) -> list[int]:
+    """Return the best candidates of which no two have nearly the same rotation."""
     kept: list[int] = []
     for candidate in np.argsort(costs):
         if all(angle_deg(rotations[candidate], rotations[other]) > SAME_POSE_DEG for other in kept):
             kept.append(int(candidate))
         if len(kept) == NUM_HYPOTHESES:
             break
-    return PoseHypotheses(rotations[kept], offsets[kept], costs[kept])
-
-
-def angle_deg(first: np.ndarray, second: np.ndarray) -> float:
-    """Return the angle between two rotations `(3, 3)` in degrees."""
-    cosine = (np.sum(first * second) - 1) / 2
-    return float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
+    return kept

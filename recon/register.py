@@ -10,15 +10,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recon.pose_graph import refine_jointly
-from recon.pose_search import REFINE_BAND_CELLS, REFINE_CLIP_CELLS, PoseHypotheses, Poses, refine_hypotheses, search_pair
-from recon.view_stack import ViewStack, prepare_views
+from recon.pose_fit_kernels import FitArrays, FitCost
+from recon.pose_graph import arrays_of, directed_pairs, refine_jointly
+from recon.pose_search import FINE_COSTS, PoseHypotheses, pair_costs, refine_hypotheses, search_pair
+from recon.poses import Poses, only_pose
+from recon.view_stack import NUM_POINTS, ViewStack, fit_arrays, prepare_views
 
 MAX_ARRANGEMENTS = 4
 """Arrangements kept while views join."""
 NUM_ANCHORS = 3
 """Placed views that a new one is searched against."""
-FINE_BAND_CELLS, FINE_CLIP_CELLS = 0.5, 2.0
+JOINT_COSTS = (*FINE_COSTS, FitCost(band=0.5, clip=2.0, surface_band=0.15, grid_weight=0.005, surface_weight=1.0))
 
 
 @dataclass(frozen=True)
@@ -73,21 +75,22 @@ def register(heights_nm: np.ndarray, pixel_size_nm: float) -> Registration:
     """
     stack = prepare_views(heights_nm, pixel_size_nm)
     poses = arrange(stack)
-    poses, _ = refine_jointly(stack, poses, REFINE_BAND_CELLS, REFINE_CLIP_CELLS)
-    poses, pair_costs = refine_jointly(stack, poses, FINE_BAND_CELLS, FINE_CLIP_CELLS)
-    return _registration(stack, poses, pair_costs)
+    arrays = fit_arrays(stack, NUM_POINTS)
+    for cost in JOINT_COSTS:
+        poses = refine_jointly(arrays, cost, poses)
+    return _registration(stack, poses, _costs_of_views(arrays, poses))
 
 
 def arrange(stack: ViewStack) -> Poses:
     """Place all views, the first at the origin; poses in the order of the views."""
     search = PairSearches(stack)
     waiting = sorted(range(1, stack.num_views), key=lambda view: search(0, view).costs[0])
-    start = Poses(np.array([0]), np.eye(3)[None], np.zeros((1, 3)))
+    start = only_pose(0)
     arrangements = [Arrangement(start, 0.0)]
     for view in waiting:
         longer = [new for old in arrangements for new in _with_view(stack, search, old, view)]
         arrangements = sorted(longer, key=lambda arrangement: arrangement.cost)[:MAX_ARRANGEMENTS]
-    return _in_order(arrangements[0].poses)
+    return arrangements[0].poses.in_order()
 
 
 def _with_view(stack: ViewStack, search: PairSearches, arrangement: Arrangement, view: int) -> list[Arrangement]:
@@ -98,14 +101,7 @@ def _with_view(stack: ViewStack, search: PairSearches, arrangement: Arrangement,
     found = refine_hypotheses(stack, view, poses, rotations, offsets)
     num_placed = len(poses.views)
     return [
-        Arrangement(
-            Poses(
-                np.append(poses.views, view),
-                np.concatenate([poses.rotations, rotation[None]]),
-                np.concatenate([poses.offsets, offset[None]]),
-            ),
-            arrangement.cost + cost * num_placed,
-        )
+        Arrangement(poses.with_view(view, rotation, offset), arrangement.cost + cost * num_placed)
         for rotation, offset, cost in zip(found.rotations, found.offsets, found.costs, strict=True)
     ]
 
@@ -120,15 +116,19 @@ def _seen_from_world(poses: Poses, anchor: int, found: PoseHypotheses) -> tuple[
     return rotations, found.rotations @ poses.offsets[anchor] + found.offsets
 
 
-def _in_order(poses: Poses) -> Poses:
-    order = np.argsort(poses.views)
-    return Poses(poses.views[order], poses.rotations[order], poses.offsets[order])
+def _costs_of_views(arrays: FitArrays, poses: Poses) -> np.ndarray:
+    """Return float64 `(view,)`: mean of `pair_costs` of a view with all others, both ways."""
+    pairs = directed_pairs(poses.views)
+    source, target = pairs.T
+    source_poses = (poses.rotations[source], poses.offsets[source])
+    target_poses = (poses.rotations[target], poses.offsets[target])
+    costs = pair_costs(arrays_of(arrays, poses.views), source_poses, target_poses, pairs)
+    sums = np.bincount(source, costs, len(poses.views)) + np.bincount(target, costs, len(poses.views))
+    return sums / max(2 * (len(poses.views) - 1), 1)
 
 
-def _registration(stack: ViewStack, poses: Poses, pair_costs: np.ndarray) -> Registration:
+def _registration(stack: ViewStack, poses: Poses, costs: np.ndarray) -> Registration:
     """Go from cells and middles of boxes to nm and image centres."""
     centers = stack.centers.astype(np.float64)
     offsets = poses.offsets + centers - poses.rotations @ centers[0]
-    others = max(stack.num_views - 1, 1)
-    misfit = (pair_costs.sum(axis=0) + pair_costs.sum(axis=1)) / (2 * others)
-    return Registration(poses.rotations, offsets * stack.cell_nm, misfit)
+    return Registration(poses.rotations, offsets * stack.cell_nm, costs)

@@ -25,9 +25,7 @@ def even_rotations(num_rotations: int) -> np.ndarray:
     alpha = 2 * np.pi * step / np.sqrt(2)
     beta = 2 * np.pi * step / _PSI
     low, high = np.sqrt(share), np.sqrt(1 - share)
-    quaternions = np.stack(
-        [low * np.sin(alpha), low * np.cos(alpha), high * np.sin(beta), high * np.cos(beta)], axis=1
-    )
+    quaternions = np.stack([low * np.sin(alpha), low * np.cos(alpha), high * np.sin(beta), high * np.cos(beta)], axis=1)
     return Rotation.from_quat(quaternions).as_matrix().astype(np.float32)
 
 

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from recon.pose_fit_kernels import FitArrays
 from recon.rotation_sampling import upper_directions
 
 MAX_CELLS = 64
 MARGIN_CELLS = 4
 """Empty cells around the image in the distance grid."""
-NUM_POINTS = 384
+NUM_POINTS = 1536
 NUM_DIRECTIONS = 256
 SUPPORT_MAP_SIZE = 65
 BLUR_CELLS = 1.2
@@ -46,11 +47,28 @@ class ViewStack:
     """float32 `(view, direction)`: how far the body reaches along each of the upper directions"""
     support_maps: np.ndarray
     """float32 `(view, y, x)`: the same over the direction's y and x from -1 to 1"""
+    ceilings: np.ndarray
+    """float32 `(view, row, col)`: the highest height among a pixel and its eight neighbours"""
 
     @property
     def num_views(self) -> int:
         """Number of views."""
         return len(self.heights)
+
+
+def fit_arrays(stack: ViewStack, num_points: int) -> FitArrays:
+    """Return what the compiled loops read, with that many surface points per view."""
+    return FitArrays(
+        stack.points[:, :num_points].astype(np.float64),
+        stack.normals[:, :num_points].astype(np.float64),
+        stack.distance,
+        stack.corners.astype(np.float64),
+        stack.heights,
+        stack.ceilings,
+        stack.centers.astype(np.float64),
+        stack.pixel_cells,
+        STEEPEST_SLOPE,
+    )
 
 
 def prepare_views(heights_nm: np.ndarray, pixel_size_nm: float) -> ViewStack:
@@ -90,7 +108,9 @@ def _check_heights(heights_nm: np.ndarray) -> None:
 def _prepare_view(
     heights: np.ndarray, pixel_cells: float, pixels_per_cell: int, num_levels: int
 ) -> tuple[np.ndarray, ...]:
-    """Return centre, points, normals, distance, corner, supports and support map of one view."""
+    """Return centre, points, normals, distance, corner, supports, support map and ceiling of one view."""
+    from scipy.ndimage import maximum_filter
+
     x, y = pixel_positions(heights.shape[0], pixel_cells)
     row, col = np.nonzero(heights > 0)
     surface = np.stack([x[col], y[row], heights[row, col]], axis=1)  # (pixel, xyz)
@@ -101,7 +121,8 @@ def _prepare_view(
     chosen = np.random.default_rng(0).permutation(len(surface))[np.arange(NUM_POINTS) % len(surface)]
     distance, corner = allowed_distance(heights, pixels_per_cell, num_levels)
     supports, support_map = _support_functions(surface)
-    arrays = (center, surface[chosen], normals[chosen], distance, corner - center, supports, support_map)
+    ceiling = maximum_filter(heights, size=3)
+    arrays = (center, surface[chosen], normals[chosen], distance, corner - center, supports, support_map, ceiling)
     return tuple(np.asarray(array, dtype=np.float32) for array in arrays)
 
 
@@ -120,9 +141,7 @@ def _normals(heights: np.ndarray, pixel_cells: float) -> np.ndarray:
     return normals
 
 
-def allowed_distance(
-    heights: np.ndarray, pixels_per_cell: int, num_levels: int
-) -> tuple[np.ndarray, np.ndarray]:
+def allowed_distance(heights: np.ndarray, pixels_per_cell: int, num_levels: int) -> tuple[np.ndarray, np.ndarray]:
     """
     Return the signed distance to the space between substrate and surface, and where the grid begins.
 
