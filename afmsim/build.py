@@ -120,18 +120,20 @@ def _build_claimed(
     from afmsim.build_store import JOURNAL_FOLDER
     from hpc.array_backend import array_module
     from hpc.cpu_threads import share_cores
+    from hpc.in_flight import tasks_in_flight
     from hpc.isolation import IsolatedWorker
     from hpc.journal import Journal
 
     stop = StopSignal(args.grace_s)
     share_cores(communicator.local_size)
-    xp = array_module(args.device, communicator.local_rank)
+    xp = array_module(args.device, communicator.local_rank, args.device_memory_gb)
     journal_path = args.store / JOURNAL_FOLDER / plan.run_id / f"rank_{communicator.rank:04d}.jsonl"
     with (
         IsolatedWorker(args.protein_timeout_s, args.protein_memory_gb, stop.is_grace_over) as worker,
         Journal(journal_path) as journal,
+        tasks_in_flight(xp) as computing,
     ):
-        builder = ShardBuilder(args.store, plan.sources, config, worker, xp)
+        builder = ShardBuilder(args.store, plan.sources, config, worker, xp, computing)
         return not build_claimed_shards(builder, plan.shards, plan.order, counters, journal, stop)
 
 
@@ -201,6 +203,7 @@ def _parser() -> argparse.ArgumentParser:
         default=16.0,
         help="memory limit of PyMOL in GB (default: %(default)s)",
     )
+    add("--device-memory-gb", type=float, help="GPU memory that a rank may take in GB (default: what there is)")
     add("--grace-s", type=float, default=60.0, help="time for the shard in hand after SIGTERM or SIGUSR1 (default: 60)")
     add("--retry-failed", action="store_true", help="try the proteins again that failed before")
     add_setting_arguments(parser, BuildConfig)

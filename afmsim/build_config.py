@@ -9,7 +9,17 @@ from hpc.settings import setting
 class BuildConfig:
     """Settings that decide the bytes of a dataset."""
 
-    surface: str = setting("solid that is voxelised: PyMOL's molecular surface", "pymol", ("pymol",))
+    surface: str = setting(
+        "where the solid comes from: PyMOL's mesh, or the solvent-excluded solid of the atoms without a mesh",
+        "pymol",
+        ("pymol", "ses"),
+    )
+    rendering: str = setting(
+        "what a view shows: height above the substrate, as an AFM does, or the thickness that a ray runs through, "
+        "whose absorption is the look of the paper",
+        "height",
+        ("height", "density"),
+    )
     num_views: int = setting("virtual AFM views per protein", 25)
     grid_size: int = setting("fine voxels along the longest side, a multiple of 8 and of the target size", 256)
     target_size: int = setting("voxels along an axis of the target grid", 32)

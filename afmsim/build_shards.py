@@ -3,7 +3,8 @@
 import logging
 import resource
 import time
-from dataclasses import dataclass
+from concurrent.futures import Executor, Future
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,9 +13,9 @@ import numpy as np
 
 from afmsim.build_config import BuildConfig
 from afmsim.dataset import DONE, FAILED, array_specs
-from afmsim.meshing import MeshedStructure, mesh_structure
 from afmsim.sample import Sample, make_sample
 from afmsim.source_list import Source
+from afmsim.surface import StructureSurface, read_surface
 from hpc.communicator import SharedCounters
 from hpc.isolation import (
     IsolatedTaskError,
@@ -42,48 +43,74 @@ class ShardBuilder:
     config: BuildConfig
     worker: IsolatedWorker
     xp: ModuleType
+    computing: Executor
+    """see `hpc.in_flight`"""
 
     def build(self, items: range, counters: SharedCounters) -> list[dict[str, Any]]:
-        """Make and write one shard; return a row per protein for the journal."""
-        config = self.config
-        specs = array_specs(config.num_views, config.grid_size, config.target_size, config.image_size)
+        """
+        Make and write one shard; return a row per protein for the journal.
+
+        The next structure is read while the GPU, if there is one, computes those before it.
+        """
+        specs = array_specs(asdict(self.config))
         shard = {spec.name: np.zeros((len(items), *spec.item_shape), spec.dtype) for spec in specs if spec.chunk_shape}
+        begun = [self._begin(index) for index in items]
         rows = []
-        for place, index in enumerate(items):
-            row, sample = self._protein(index)
+        for place, protein in enumerate(begun):
+            row, sample = protein.finish()
             rows.append(row)
             if sample is not None:
                 for name, values in shard.items():
-                    values[place] = getattr(sample, name)
+                    values[place] = sample.arrays[name]
             counters.add(NUM_DONE if sample is not None else NUM_FAILED, 1)
         group = open_store(self.store, "r+")
         for name, values in shard.items():
             write_shard(group, name, items, values)
         return rows
 
-    def _protein(self, index: int) -> tuple[dict[str, Any], Sample | None]:
-        """Make one protein; whatever goes wrong with it is its own row's reason and nobody else's."""
+    def _begin(self, index: int) -> "BegunProtein":
+        """Read one protein and hand it in to be computed."""
         source = self.sources[index]
         started_s = time.monotonic()
-        meshed: MeshedStructure | None = None
-        sample: Sample | None = None
-        reason = ""
+        surface: StructureSurface | None = None
+        computed: Future = Future()
         try:
-            meshed = self.worker.call(mesh_structure, source.path, self.config.assembly)
-            sample = make_sample(meshed.vertices_nm, meshed.faces, source.protein_id, self.config, self.xp)
+            surface = self.worker.call(read_surface, source.path, self.config.surface, self.config.assembly)
+            computed = self.computing.submit(make_sample, surface.shape, source.protein_id, self.config, self.xp)
         except TaskCancelledError:
             raise
         except Exception as error:
+            computed.set_exception(error)
+        return BegunProtein(index, source.protein_id, started_s, surface, computed)
+
+
+@dataclass(frozen=True)
+class BegunProtein:
+    """A protein whose sample is being computed; whatever goes wrong with it is its own row's reason."""
+
+    index: int
+    protein_id: str
+    started_s: float
+    surface: StructureSurface | None
+    computed: Future
+
+    def finish(self) -> tuple[dict[str, Any], Sample | None]:
+        """Wait for the sample; return the journal's row, and the sample unless it failed."""
+        sample: Sample | None = None
+        reason = ""
+        try:
+            sample = self.computed.result()
+        except Exception as error:
             reason = _reason(error)
-            logger.warning("%s failed: %s", source.protein_id, reason)
+            logger.warning("%s failed: %s", self.protein_id, reason)
         row: dict[str, Any] = {
-            "index": index,
+            "index": self.index,
             "status": FAILED if sample is None else DONE,
             "reason": reason,
-            "num_chains": meshed.num_chains if meshed else 0,
-            "num_atoms": meshed.num_atoms if meshed else 0,
-            "surface_s": round(meshed.surface_s, 3) if meshed else 0.0,
-            "elapsed_s": round(time.monotonic() - started_s, 3),
+            "num_chains": self.surface.num_chains if self.surface else 0,
+            "num_atoms": self.surface.num_atoms if self.surface else 0,
+            "surface_s": round(self.surface.surface_s, 3) if self.surface else 0.0,
+            "elapsed_s": round(time.monotonic() - self.started_s, 3),
         }
         if sample is not None:
             for name in ("voxel_size_nm", "pixel_size_nm", "height_scale_nm", "center_xyz_nm"):

@@ -83,8 +83,7 @@ def _create(store: Path, structures: Path, sources: list[Source], config: BuildC
         "structures": str(structures.resolve()),
         "versions": _versions(),
     }
-    specs = array_specs(config.num_views, config.grid_size, config.target_size, config.image_size)
-    create_store(partial, specs, len(sources), shard_size, attributes)
+    create_store(partial, array_specs(asdict(config)), len(sources), shard_size, attributes)
     rows = [ProteinRow(index, source.protein_id, source.source_file) for index, source in enumerate(sources)]
     write_text_atomically(partial / TABLE_NAME, format_table(rows))
     try:

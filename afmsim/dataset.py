@@ -14,11 +14,22 @@ from typing import Any
 
 import numpy as np
 
-from afmsim.voxelize import unpack_occupancy
+from afmsim.voxelize import GridPlacement, unpack_occupancy
 from hpc.zarr_store import ArraySpec, StoreError, open_store
 
 SCHEMA_VERSION = 1
 TABLE_NAME = "proteins.csv"
+
+VIEW_ARRAY_OF_RENDERING = {"height": "height", "density": "thickness"}
+"""Name of the array of views for each value of the setting `rendering`."""
+
+_VIEW_MEANINGS = {
+    "height": "height above the substrate (view, row, col) in steps of height_scale_nm; 0 is substrate",
+    "thickness": "way of a ray inside the protein (view, row, col) in steps of height_scale_nm; 0 beside it",
+}
+
+ABSORPTION_PER_NM = 0.2
+"""Makes a picture of a thickness, 1 - exp(-absorption * thickness): a protein of 5 nm looks 63 % opaque."""
 
 NOT_DONE, DONE, FAILED = 0, 1, 2
 STATUS_WORDS = ("not done", "done", "failed")
@@ -41,19 +52,28 @@ class ProteinRow:
 TABLE_COLUMNS = tuple(field.name for field in fields(ProteinRow))
 
 
-def array_specs(num_views: int, grid_size: int, target_size: int, image_size: int) -> list[ArraySpec]:
-    """Return the arrays of a dataset; those with a chunk shape are sharded, the others small."""
-    target = (target_size,) * 3
+def array_specs(config: dict[str, Any]) -> list[ArraySpec]:
+    """
+    Return the arrays of a dataset; those with a chunk shape are sharded, the others small.
+
+    Parameters
+    ----------
+    config
+        The settings of the build, see `afmsim.build_config.BuildConfig`.
+    """
+    num_views, grid_size, image_size = config["num_views"], config["grid_size"], config["image_size"]
+    target = (config["target_size"],) * 3
     fine = (grid_size, grid_size, grid_size // 8)
+    view_array = VIEW_ARRAY_OF_RENDERING[config["rendering"]]
     return [
         ArraySpec("occupancy", "uint8", target, target, "target grid (z, y, x): 1 inside the protein"),
         ArraySpec("occupancy_fine", "uint8", fine, fine, "fine grid (z, y, x / 8): bits packed, little endian"),
         ArraySpec(
-            "height",
+            view_array,
             "uint16",
             (num_views, image_size, image_size),
             (1, image_size, image_size),
-            "height above the substrate (view, row, col) in steps of height_scale_nm; 0 is substrate",
+            _VIEW_MEANINGS[view_array],
         ),
         ArraySpec("view_rotation", "float32", (num_views, 3, 3), (num_views, 3, 3), "world -> view, on column xyz"),
         ArraySpec("voxel_size_nm", "float32", meaning="edge of a voxel of the fine grid"),
@@ -92,6 +112,7 @@ class Dataset:
             )
         self.attributes: dict[str, Any] = dict(self._group.attrs)
         self.config: dict[str, Any] = self.attributes["config"]
+        self.rendering: str = self.config["rendering"]
         self.num_views: int = self.config["num_views"]
         self.grid_size: int = self.config["grid_size"]
         self.target_size: int = self.config["target_size"]
@@ -117,17 +138,49 @@ class Dataset:
         return unpack_occupancy(self._group["occupancy_fine"][protein_index])  # type: ignore[no-any-return]
 
     def heights_nm(self, protein_index: int, view_indices: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
-        """Return height maps, float32 `(view, row, col)` in nm, of all views or of those named."""
-        heights = self._group["height"]
+        """
+        Return height maps, float32 `(view, row, col)` in nm, of all views or of those named.
+
+        Raises
+        ------
+        hpc.zarr_store.StoreError
+            The dataset was built with another rendering.
+        """
+        if self.rendering != "height":
+            raise StoreError(
+                f"expected a dataset of height maps, got {self.path} with --rendering {self.rendering}; "
+                "build one with --rendering height"
+            )
+        return self.views_nm(protein_index, view_indices)
+
+    def views_nm(self, protein_index: int, view_indices: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
+        """Return the views, heights or thicknesses as the dataset has them, float32 `(view, row, col)` in nm."""
+        views = self._group[VIEW_ARRAY_OF_RENDERING[self.rendering]]
         if view_indices is None:
-            stored = heights[protein_index]
+            stored = views[protein_index]
         else:
-            stored = np.stack([heights[protein_index, int(view)] for view in view_indices])
+            stored = np.stack([views[protein_index, int(view)] for view in view_indices])
         return stored.astype(np.float32) * self._height_scale_nm[protein_index]  # type: ignore[no-any-return]
+
+    def images(self, protein_index: int, view_indices: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
+        """
+        Return the views as images, float32 `(view, row, col)` from 0 to 1.
+
+        Heights are shares of the field of view; thicknesses are absorbed, 1 - exp(-absorption * thickness).
+        """
+        views_nm = self.views_nm(protein_index, view_indices)
+        if self.rendering == "height":
+            return views_nm / np.float32(self.field_of_view_nm(protein_index))  # type: ignore[no-any-return]
+        return -np.expm1(-ABSORPTION_PER_NM * views_nm)  # type: ignore[no-any-return]
 
     def view_rotations(self, protein_index: int) -> np.ndarray:
         """Return the rotations world -> view, float32 `(view, 3, 3)`."""
         return self._group["view_rotation"][protein_index]  # type: ignore[no-any-return]
+
+    def placement(self, protein_index: int) -> GridPlacement:
+        """Return where the fine grid lies in the axes of the structure file."""
+        center_xyz_nm = self._group["center_xyz_nm"][protein_index].astype(np.float64)
+        return GridPlacement(center_xyz_nm, float(self.voxel_size_nm[protein_index]), self.grid_size)
 
     def field_of_view_nm(self, protein_index: int) -> float:
         """Return the edge of a height map in nm."""

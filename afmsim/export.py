@@ -3,8 +3,11 @@ Write what a dataset holds in formats that other programs open.
 
     python -m afmsim.export --store dataset.zarr --format png --out DIR
 
-png: one 16-bit greyscale picture per view, `DIR/<protein>/view_00.png`, white at the protein's greatest height; the
-text fields height_nm_at_white and pixel_size_nm say what a grey value and a pixel stand for.
+png: one 16-bit greyscale picture per view, `DIR/<protein>/view_00.png`. Heights are white at the protein's greatest
+height; the text fields height_nm_at_white and pixel_size_nm say what a grey value and a pixel stand for. Views of a
+dataset with --rendering density are white where nothing passes; the field absorption_per_nm says how that is counted.
+
+obj, ply: the surface of the fine grid, `DIR/<protein>.ply`, by marching cubes, in nm and in the axes of the structure.
 """
 
 import argparse
@@ -26,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--store", type=Path, required=True, help="dataset to read")
-    parser.add_argument("--format", choices=("png",), required=True, help="what to write")
+    parser.add_argument("--format", choices=("png", "obj", "ply"), required=True, help="what to write")
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
     parser.add_argument("--protein", nargs="*", metavar="ID", help="proteins to write (default: all that are done)")
     args = parser.parse_args(argv)
@@ -44,7 +47,10 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     with Progress(len(indices), "proteins") as progress:
         for number, index in enumerate(indices):
-            write_png_views(dataset, index, args.out)
+            if args.format == "png":
+                write_png_views(dataset, index, args.out)
+            else:
+                write_surface(dataset, index, args.out, args.format)
             progress.update(number + 1)
     return 0
 
@@ -65,17 +71,32 @@ def write_png_views(dataset: "Dataset", protein_index: int, folder: Path) -> Non
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 
+    from afmsim.dataset import ABSORPTION_PER_NM
     from hpc.atomic_file import atomic_write
 
-    heights_nm = dataset.heights_nm(protein_index)
-    white_nm = float(heights_nm.max())
     text = PngInfo()
-    text.add_text("height_nm_at_white", f"{white_nm:.4f}")
     text.add_text("pixel_size_nm", f"{float(dataset.pixel_size_nm[protein_index]):.6f}")
-    for view, height_nm in enumerate(heights_nm):
-        grey = np.rint(height_nm * (_WHITE / white_nm)).astype(np.uint16)
+    if dataset.rendering == "height":
+        images = dataset.heights_nm(protein_index)
+        white = float(images.max())
+        text.add_text("height_nm_at_white", f"{white:.4f}")
+    else:
+        images, white = dataset.images(protein_index), 1.0
+        text.add_text("absorption_per_nm", f"{ABSORPTION_PER_NM:g}")
+    for view, image in enumerate(images):
+        grey = np.rint(image * (_WHITE / white)).astype(np.uint16)
         with atomic_write(folder / dataset.protein_ids[protein_index] / f"view_{view:02d}.png") as temporary:
             Image.fromarray(grey).save(temporary, pnginfo=text)
+
+
+def write_surface(dataset: "Dataset", protein_index: int, folder: Path, suffix: str) -> None:
+    """Write the surface of one protein's fine grid as an OBJ or PLY file below `folder`."""
+    from afmsim.isosurface import surface_of_occupancy
+    from hpc.atomic_file import atomic_write
+
+    mesh = surface_of_occupancy(dataset.occupancy_fine(protein_index), dataset.placement(protein_index))
+    with atomic_write(folder / f"{dataset.protein_ids[protein_index]}.{suffix}") as temporary:
+        mesh.to_trimesh().export(temporary)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 """
-Draw a contact sheet of a dataset: a row per protein, its height maps side by side, heights in nm.
+Draw a contact sheet of a dataset: a row per protein, its views side by side, heights (or thicknesses) in nm.
 
     python -m afmsim.preview --store dataset.zarr --out sheet.png
 """
@@ -79,18 +79,19 @@ def draw_contact_sheet(dataset: "Dataset", out: Path, num_proteins: int = 8, num
 
 
 def _draw_row(figure: Any, axes_row: "np.ndarray", dataset: "Dataset", index: int) -> None:
-    """Draw one protein: views of equal height scale, a scale bar, a colour bar in nm."""
-    heights_nm = dataset.heights_nm(index, range(len(axes_row)))
+    """Draw one protein: views of equal scale, a scale bar, a colour bar in nm."""
+    views_nm = dataset.views_nm(index, range(len(axes_row)))
+    label, colours = ("height (nm)", "afmhot") if dataset.rendering == "height" else ("thickness (nm)", "gray")
     edge_nm = dataset.field_of_view_nm(index)
-    for axes, height_nm in zip(axes_row, heights_nm, strict=True):
-        image = axes.imshow(height_nm, cmap="afmhot", vmin=0, vmax=heights_nm.max(), extent=(0, edge_nm, 0, edge_nm))
+    for axes, view_nm in zip(axes_row, views_nm, strict=True):
+        image = axes.imshow(view_nm, cmap=colours, vmin=0, vmax=views_nm.max(), extent=(0, edge_nm, 0, edge_nm))
         axes.set_xticks([])
         axes.set_yticks([])
     bar_nm = max((size for size in _SCALE_BARS_NM if size < edge_nm / 2), default=edge_nm / 4)
     axes_row[0].plot([edge_nm * 0.06, edge_nm * 0.06 + bar_nm], [edge_nm * 0.07] * 2, color="white", linewidth=3)
     axes_row[0].text(edge_nm * 0.06, edge_nm * 0.11, f"{bar_nm:g} nm", color="white", fontsize=8, va="bottom")
     axes_row[0].set_ylabel(dataset.protein_ids[index], fontsize=9)
-    figure.colorbar(image, ax=list(axes_row), label="height (nm)", pad=0.01, aspect=12)
+    figure.colorbar(image, ax=list(axes_row), label=label, pad=0.01, aspect=12)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy
 
+from hpc.array_backend import to_numpy
+
 BLOCK_SIZE = 4  # voxels per axis of the blocks that a ray may skip
 LOW_MARGIN = 2  # empty voxels before the body, so that no sample needs a check of the border
 MAX_SKIP_BLOCKS = 4  # looking farther costs more than it saves at 256 voxels
@@ -19,28 +21,46 @@ MAX_SKIP_BLOCKS = 4  # looking farther costs more than it saves at 256 voxels
 
 @dataclass(frozen=True)
 class Body:
-    """The occupied part of a grid with an empty margin, and what helps rays through the empty space.
+    """The occupied part of a grid with an empty margin, prepared for rays.
 
     Attributes
     ----------
-    occupancy
-        uint8 ``(z, y, x)``, cut to the body; ``4 * num_blocks + 1`` voxels per axis.
+    cells
+        uint8 ``(z, y, x)``, cut to the body; ``4 * num_blocks`` cells per axis. A cell is the cube between eight
+        voxel centres, and bit ``4 * dz + 2 * dy + dx`` is the occupancy at a corner: one load tells a sample
+        whether it is empty, full or at the surface.
+    block_kinds
+        uint8 ``(block_z, block_y, block_x)``: 0 where no cell of the block has an occupied corner, 2 where each corner
+        of each cell is occupied, 1 otherwise. A ray meets a block of kind 1 before any of kind 2.
     skip_blocks
         uint8 ``(block_z, block_y, block_x)``: Chebyshev distance in blocks to the nearest block in which an
         interpolated value can be above 0; 0 in such a block.
+    row_spans
+        int32 ``(z, y, end)``: first and last occupied voxel of each row of the whole grid, -1 in an empty row. The
+        farthest point of a body in any direction is among them.
+    first_xyz
+        int32 ``(xyz,)``: the occupied box's first voxel in the whole grid; it is voxel 2 of ``cells``.
     center_xyz
-        float32 ``(xyz,)``: the grid's centre in voxels of ``occupancy``.
+        float32 ``(xyz,)``: the grid's centre in voxels of ``cells``.
     end_xyz
-        float32 ``(xyz,)``: one voxel behind the body's last voxel; it begins at voxel 2.
-    extremes_xyz
-        float32 ``(point, xyz)``: first and last occupied voxel of each row, in voxels from the grid's centre.
+        float32 ``(xyz,)``: one voxel behind the body's last voxel, in voxels of ``cells``.
+    radius_voxels
+        Largest distance of an occupied voxel's far corner from the grid's centre.
     """
 
-    occupancy: Any
+    cells: Any
+    block_kinds: Any
     skip_blocks: Any
+    row_spans: Any
+    first_xyz: numpy.ndarray
     center_xyz: numpy.ndarray
     end_xyz: numpy.ndarray
-    extremes_xyz: Any
+    radius_voxels: float
+
+    @property
+    def field_of_view_voxels(self) -> float:
+        """Width of an image that holds the body in every orientation."""
+        return 2 * self.radius_voxels
 
 
 def field_of_view_nm(occupancy: Any, voxel_size_nm: float, xp: ModuleType = numpy) -> float:
@@ -48,11 +68,21 @@ def field_of_view_nm(occupancy: Any, voxel_size_nm: float, xp: ModuleType = nump
 
     That is twice the largest distance of an occupied voxel's far corner from the grid's centre.
     """
-    extremes_xyz = _row_extremes(xp.asarray(occupancy), xp)
-    if len(extremes_xyz) == 0:
+    body = prepare_body(occupancy, xp)
+    if body is None:
         raise ValueError("The grid has no occupied voxel; give the grid of a body.")
-    offsets_xyz = xp.abs(extremes_xyz - (numpy.float32(occupancy.shape[0]) - 1) / 2) + 0.5
-    return 2 * float(xp.sqrt((offsets_xyz**2).sum(axis=1).max())) * voxel_size_nm
+    return body.field_of_view_voxels * voxel_size_nm
+
+
+@dataclass(frozen=True)
+class RayScale:
+    """Sizes that all rays of a body share."""
+
+    voxel_size_nm: numpy.float32
+    pixel_size_voxels: numpy.float32
+    top_voxels: numpy.float32
+    """a height above the grid's centre, in half voxels, below which the whole body lies in any view"""
+    image_size: int
 
 
 def render_heights(
@@ -63,12 +93,39 @@ def render_heights(
     image_size: int,
     xp: ModuleType = numpy,
 ) -> Any:
-    """Render the height above the substrate, orthographically from +z of each view.
+    """Render the height above the substrate, orthographically from +z of each view; see `height_maps`.
+
+    Parameters
+    ----------
+    occupancy
+        uint8 ``(z, y, x)``, 0 or 1, cubic.
+
+    Returns
+    -------
+    height_nm
+        float32 ``(view, row, col)``, 0 where no ray hits the body, an array of ``xp``.
+    """
+    view_rotations = _checked_rotations(view_rotations)
+    body = prepare_body(occupancy, xp)
+    if body is None:
+        return xp.zeros((len(view_rotations), image_size, image_size), dtype=xp.float32)
+    return height_maps(body, view_rotations, voxel_size_nm, pixel_size_nm, image_size, xp)
+
+
+def height_maps(
+    body: Body,
+    view_rotations: numpy.ndarray,
+    voxel_size_nm: float,
+    pixel_size_nm: float,
+    image_size: int,
+    xp: ModuleType = numpy,
+) -> Any:
+    """Render the height above the substrate, orthographically from +z of each view: the AFM signal of an ideal tip.
 
     *Surface.* A ray goes down along -z of the view through the pixel's centre and samples the interpolated occupancy
     every half voxel, at the same heights for all rays of the grid. The surface is where the straight line through
-    the first sample of at least 0.5 and the sample above it has the value 0.5. Empty blocks are skipped, which
-    changes no sample.
+    the first sample of at least 0.5 and the sample above it has the value 0.5. Rays begin at the highest block under
+    their tile of 4 x 4 pixels and skip empty blocks, which changes no sample.
 
     *Substrate.* It touches the lowest point of the body in the view. The candidates are the occupied voxels at an end
     of a row along x whose centres are less than one voxel above the lowest one; from each a ray goes down to the
@@ -76,8 +133,6 @@ def render_heights(
 
     Parameters
     ----------
-    occupancy
-        uint8 ``(z, y, x)``, 0 or 1, cubic.
     view_rotations
         ``(view, 3, 3)``: left-multiply column xyz, world -> view, about the grid's centre.
     voxel_size_nm, pixel_size_nm
@@ -85,36 +140,90 @@ def render_heights(
     image_size
         Rows and columns of an image. Columns grow with +x of the view, rows with -y.
     xp
-        numpy for the CPU, cupy for the GPU.
+        numpy for the CPU, cupy for the GPU, as for the body.
 
     Returns
     -------
     height_nm
         float32 ``(view, row, col)``, 0 where no ray hits the body, an array of ``xp``.
     """
-    occupancy = xp.asarray(occupancy)
-    view_rotations = numpy.ascontiguousarray(view_rotations, dtype=numpy.float32)
-    if occupancy.ndim != 3 or view_rotations.shape[1:] != (3, 3):
-        raise ValueError(
-            f"Got a grid of shape {tuple(occupancy.shape)} and rotations of shape {view_rotations.shape}; "
-            "expected (z, y, x) and (view, 3, 3)."
-        )
-    extreme_indices_xyz = _row_extremes(occupancy, xp)
-    if len(extreme_indices_xyz) == 0 or len(view_rotations) == 0:
-        return xp.zeros((len(view_rotations), image_size, image_size), dtype=xp.float32)
+    view_rotations = _checked_rotations(view_rotations)
+    scale = _ray_scale(body, voxel_size_nm, pixel_size_nm, image_size)
+    if len(view_rotations) == 0:
+        return xp.zeros((0, image_size, image_size), dtype=xp.float32)
     backend = _backend(xp)
-    body = _cut_body(occupancy, extreme_indices_xyz, backend, xp)
-    substrates = _substrates_voxels(body, view_rotations[:, 2], backend, xp)
-    surfaces = backend.cast_rays(
-        body,
-        view_rotations,
-        numpy.float32(pixel_size_nm / voxel_size_nm),
-        image_size,
-        _ray_top_voxels(body),
-        xp,
+    floors = backend.substrates(body, view_rotations, xp)
+    return backend.cast_rays(body, view_rotations, floors, False, scale, xp)
+
+
+def thickness_maps(
+    body: Body,
+    view_rotations: numpy.ndarray,
+    voxel_size_nm: float,
+    pixel_size_nm: float,
+    image_size: int,
+    xp: ModuleType = numpy,
+) -> Any:
+    """Render how far each ray runs inside the body, the exponent of an absorbing volume; parameters as `height_maps`.
+
+    The samples of `height_maps`, taken through to the end and summed.
+
+    Returns
+    -------
+    thickness_nm
+        float32 ``(view, row, col)``, an array of ``xp``.
+    """
+    view_rotations = _checked_rotations(view_rotations)
+    scale = _ray_scale(body, voxel_size_nm, pixel_size_nm, image_size)
+    if len(view_rotations) == 0:
+        return xp.zeros((0, image_size, image_size), dtype=xp.float32)
+    floors = xp.zeros(len(view_rotations), dtype=xp.float32)  # all bits 0, whatever the floors are read as
+    return _backend(xp).cast_rays(body, view_rotations, floors, True, scale, xp)
+
+
+def _ray_scale(body: Body, voxel_size_nm: float, pixel_size_nm: float, image_size: int) -> RayScale:
+    corner = numpy.maximum(body.center_xyz, body.end_xyz - body.center_xyz) + 1
+    return RayScale(
+        voxel_size_nm=numpy.float32(voxel_size_nm),
+        pixel_size_voxels=numpy.float32(pixel_size_nm / voxel_size_nm),
+        top_voxels=numpy.float32(numpy.ceil(2 * numpy.linalg.norm(corner)) / 2),
+        image_size=image_size,
     )
-    heights = surfaces - xp.asarray(numpy.array(substrates, dtype=numpy.float32))[:, None, None]
-    return xp.maximum(heights, 0, out=heights) * numpy.float32(voxel_size_nm)  # a missed ray is at -inf
+
+
+def _checked_rotations(view_rotations: numpy.ndarray) -> numpy.ndarray:
+    """Return contiguous float32 ``(view, 3, 3)`` or say what is wrong with it."""
+    view_rotations = numpy.ascontiguousarray(view_rotations, dtype=numpy.float32)
+    if view_rotations.ndim != 3 or view_rotations.shape[1:] != (3, 3):
+        raise ValueError(f"Got rotations of shape {view_rotations.shape}; expected (view, 3, 3).")
+    return view_rotations
+
+
+def prepare_body(occupancy: Any, xp: ModuleType = numpy) -> Body | None:
+    """Cut the body out of uint8 ``(z, y, x)`` and find its empty blocks; None where no voxel is occupied."""
+    occupancy = xp.ascontiguousarray(occupancy, dtype=xp.uint8)
+    if occupancy.ndim != 3 or len(set(occupancy.shape)) != 1:
+        raise ValueError(f"Got a grid of shape {tuple(occupancy.shape)}; expected (z, y, x) of equal sizes.")
+    backend = _backend(xp)
+    row_spans = backend.row_spans(occupancy, xp)
+    first_xyz, last_xyz, radius_voxels = _extent(row_spans, xp)
+    if radius_voxels <= 0:
+        return None
+    sizes_xyz = last_xyz - first_xyz + 1
+    num_blocks_xyz = -(-(sizes_xyz + LOW_MARGIN + 2) // BLOCK_SIZE)
+    cells = backend.corner_cells(occupancy, first_xyz - LOW_MARGIN, num_blocks_xyz * BLOCK_SIZE, xp)
+    grid_center = numpy.float32(occupancy.shape[0] - 1) / 2
+    block_kinds = backend.find_block_kinds(cells, xp)
+    return Body(
+        cells=cells,
+        block_kinds=block_kinds,
+        skip_blocks=_skip_distance(block_kinds, xp),
+        row_spans=row_spans,
+        first_xyz=first_xyz,
+        center_xyz=(grid_center - first_xyz + LOW_MARGIN).astype(numpy.float32),
+        end_xyz=(sizes_xyz + LOW_MARGIN).astype(numpy.float32),
+        radius_voxels=radius_voxels,
+    )
 
 
 def _backend(xp: ModuleType) -> Any:
@@ -128,43 +237,31 @@ def _backend(xp: ModuleType) -> Any:
     return render_gpu
 
 
-def _row_extremes(occupancy: Any, xp: ModuleType) -> Any:
-    """Return float32 ``(point, xyz)``: indices of the first and the last occupied voxel of each row along x.
+def _extent(row_spans: Any, xp: ModuleType) -> tuple[numpy.ndarray, numpy.ndarray, float]:
+    """Return the first and the last occupied voxel ``(xyz,)`` and the radius about the grid's centre in voxels.
 
-    The farthest point of a body in any direction is among them.
+    All numbers come from the device in one transfer.
     """
-    is_inside = occupancy.astype(bool, copy=False)
-    z, y = xp.nonzero(is_inside.any(axis=-1))
-    rows = is_inside[z, y]  # (occupied row, x)
-    first_x = rows.argmax(axis=-1)
-    last_x = rows.shape[-1] - 1 - rows[:, ::-1].argmax(axis=-1)
-    ends = [xp.stack([x, y, z], axis=-1) for x in (first_x, last_x)]
-    return xp.concatenate(ends).astype(xp.float32)
+    grid_size = row_spans.shape[0]
+    half_size = (grid_size - 1) / 2
+    is_occupied = row_spans[..., 1] >= 0  # (z, y)
+    axis = xp.arange(grid_size)
+    offset = (xp.abs(axis - half_size) + 0.5) ** 2
+    far_x = xp.abs(row_spans - half_size).max(axis=-1) + 0.5
+    farthest = xp.where(is_occupied, far_x**2 + offset[:, None] + offset, 0.0).max()
+    numbers = [farthest]
+    for is_any in (is_occupied.any(axis=0), is_occupied.any(axis=1)):
+        numbers += [xp.where(is_any, axis, grid_size).min(), xp.where(is_any, axis, -1).max()]
+    numbers += [xp.where(is_occupied, row_spans[..., 0], grid_size).min(), row_spans[..., 1].max()]
+    found = to_numpy(xp.stack([xp.asarray(number, dtype=xp.float64) for number in numbers]))
+    first_xyz = found[[5, 1, 3]].astype(numpy.int32)
+    last_xyz = found[[6, 2, 4]].astype(numpy.int32)
+    return first_xyz, last_xyz, float(numpy.sqrt(found[0]))
 
 
-def _cut_body(occupancy: Any, extreme_indices_xyz: Any, backend: Any, xp: ModuleType) -> Body:
-    """Cut the occupied box out of the grid and find its empty blocks."""
-    first_xyz = [int(index) for index in extreme_indices_xyz.min(axis=0)]
-    last_xyz = [int(index) for index in extreme_indices_xyz.max(axis=0)]
-    sizes_xyz = [last - first + 1 for first, last in zip(first_xyz, last_xyz, strict=True)]
-    num_blocks_xyz = [-(-(size + LOW_MARGIN + 2) // BLOCK_SIZE) for size in sizes_xyz]
-    padded = xp.zeros(tuple(num * BLOCK_SIZE + 1 for num in reversed(num_blocks_xyz)), dtype=xp.uint8)
-    target = tuple(slice(LOW_MARGIN, LOW_MARGIN + size) for size in reversed(sizes_xyz))
-    source = tuple(slice(first, last + 1) for first, last in zip(first_xyz[::-1], last_xyz[::-1], strict=True))
-    padded[target] = occupancy[source]
-    grid_center_xyz = (numpy.array(occupancy.shape[::-1], dtype=numpy.float32) - 1) / 2
-    return Body(
-        occupancy=padded,
-        skip_blocks=_skip_distance(backend.find_active_blocks(padded, xp), xp),
-        center_xyz=(grid_center_xyz - first_xyz + LOW_MARGIN).astype(numpy.float32),
-        end_xyz=numpy.array(sizes_xyz, dtype=numpy.float32) + LOW_MARGIN,
-        extremes_xyz=extreme_indices_xyz - xp.asarray(grid_center_xyz),
-    )
-
-
-def _skip_distance(is_active: Any, xp: ModuleType) -> Any:
-    """Return the Chebyshev distance to the nearest active block, at most ``MAX_SKIP_BLOCKS``, uint8 ``(z, y, x)``."""
-    reached = is_active != 0
+def _skip_distance(block_kinds: Any, xp: ModuleType) -> Any:
+    """Return the Chebyshev distance to a block that is not empty, at most ``MAX_SKIP_BLOCKS``, uint8 ``(z, y, x)``."""
+    reached = block_kinds != 0
     distance = xp.zeros(reached.shape, dtype=xp.uint8)
     for _ in range(MAX_SKIP_BLOCKS):
         distance += ~reached
@@ -175,22 +272,3 @@ def _skip_distance(is_active: Any, xp: ModuleType) -> Any:
             grown[:-1] |= along[1:]
             reached = xp.moveaxis(grown, 0, axis)
     return distance
-
-
-def _ray_top_voxels(body: Body) -> numpy.float32:
-    """Return a height above the grid's centre, in half voxels, below which the whole body lies in any view."""
-    corner = numpy.maximum(body.center_xyz, body.end_xyz - body.center_xyz) + 1
-    return numpy.float32(numpy.ceil(2 * numpy.linalg.norm(corner)) / 2)
-
-
-def _substrates_voxels(body: Body, up_directions: numpy.ndarray, backend: Any, xp: ModuleType) -> list[float]:
-    """Return the height of the body's lowest point along each up ``(view, xyz)``, from the grid's centre."""
-    heights = xp.asarray(up_directions) @ body.extremes_xyz.T  # (view, point)
-    is_candidate = heights < heights.min(axis=1, keepdims=True) + 1
-    substrates = []
-    for view, up_xyz in enumerate(up_directions):
-        candidates = xp.flatnonzero(is_candidate[view])
-        points_xyz = body.extremes_xyz[candidates] + xp.asarray(body.center_xyz)
-        depths = backend.surface_depths(body, points_xyz, up_xyz, xp)
-        substrates.append(float((heights[view, candidates] - depths).min()))
-    return substrates

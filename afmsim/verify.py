@@ -63,8 +63,7 @@ def find_damage(store: Path) -> dict[int, str]:
         if STATUS_WORDS[status] != word
     }
     group = open_store(store)
-    specs = array_specs(dataset.num_views, dataset.grid_size, dataset.target_size, dataset.image_size)
-    sharded = [group[spec.name] for spec in specs if spec.chunk_shape]
+    sharded = [group[spec.name] for spec in array_specs(dataset.config) if spec.chunk_shape]
     shards = shard_ranges(len(words), dataset.attributes["shard_size"])
     with Progress(len(words), "proteins checked") as progress:
         for items in shards:

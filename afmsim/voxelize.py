@@ -38,11 +38,15 @@ def placement_of_mesh(vertices_nm: numpy.ndarray, grid_size: int = 256) -> GridP
     vertices_nm = _checked_vertices(vertices_nm)
     if len(vertices_nm) == 0:
         raise ValueError("The mesh has no vertices; give a mesh with at least one triangle.")
-    lowest_nm, highest_nm = vertices_nm.min(axis=0), vertices_nm.max(axis=0)
-    longest_side_nm = float((highest_nm - lowest_nm).max())
+    return placement_of_box(vertices_nm.min(axis=0), vertices_nm.max(axis=0), grid_size)
+
+
+def placement_of_box(lowest_xyz_nm: numpy.ndarray, highest_xyz_nm: numpy.ndarray, grid_size: int) -> GridPlacement:
+    """Centre the grid on a box and let the box's longest side span it exactly."""
+    longest_side_nm = float((highest_xyz_nm - lowest_xyz_nm).max())
     if longest_side_nm <= 0:
-        raise ValueError("The mesh is a single point; give a mesh with an extent above 0 nm.")
-    return GridPlacement((lowest_nm + highest_nm) / 2, longest_side_nm / grid_size, grid_size)
+        raise ValueError("The body is a single point; give a body with an extent above 0 nm.")
+    return GridPlacement((lowest_xyz_nm + highest_xyz_nm) / 2, longest_side_nm / grid_size, grid_size)
 
 
 def voxelize_mesh(

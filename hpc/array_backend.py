@@ -21,7 +21,7 @@ def has_gpu() -> bool:
         return False
 
 
-def array_module(device: str = "auto", local_rank: int = 0) -> ModuleType:
+def array_module(device: str = "auto", local_rank: int = 0, memory_limit_gb: float | None = None) -> ModuleType:
     """
     Return the module that computes: `cupy` or `numpy`.
 
@@ -31,6 +31,8 @@ def array_module(device: str = "auto", local_rank: int = 0) -> ModuleType:
         "auto" (a GPU where there is one), "cpu" or "gpu".
     local_rank
         Rank on this node; ranks share the node's GPUs evenly, in turn.
+    memory_limit_gb
+        Most device memory that this process may hold; an allocation beyond it fails.
 
     Raises
     ------
@@ -49,9 +51,15 @@ def array_module(device: str = "auto", local_rank: int = 0) -> ModuleType:
     import cupy
 
     cupy.cuda.Device(local_rank % cupy.cuda.runtime.getDeviceCount()).use()
+    if memory_limit_gb is not None:
+        cupy.get_default_memory_pool().set_limit(size=int(memory_limit_gb * 1e9))
     return cupy  # type: ignore[no-any-return]
 
 
 def to_numpy(array: Any) -> np.ndarray:
-    """Return `array` in host memory, whichever module it belongs to."""
-    return array if isinstance(array, np.ndarray) else array.get()  # type: ignore[no-any-return]
+    """Return `array` in host memory, pinned if it comes from a GPU, whichever module it belongs to."""
+    if isinstance(array, np.ndarray):
+        return array
+    import cupyx
+
+    return array.get(out=cupyx.empty_pinned(array.shape, array.dtype))  # type: ignore[no-any-return]

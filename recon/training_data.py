@@ -66,7 +66,7 @@ class ProteinData:
         return pixel_size_nm * self.image_size
 
     def images(self, protein: int, view_indices: np.ndarray) -> np.ndarray:
-        """Return float32 `(view, row, col)`: heights of one protein as a share of the field of view, 0..1."""
+        """Return float32 `(view, row, col)`, 0..1: views of one protein, see `afmsim.dataset.Dataset.images`."""
         if self._images is not None:
             return self._images[protein, view_indices]
         return self._read(protein, view_indices)
@@ -77,9 +77,8 @@ class ProteinData:
         return [position[protein_id] for protein_id in protein_ids]
 
     def _read(self, protein: int, view_indices: np.ndarray | None = None) -> np.ndarray:
-        heights_nm = self._store.heights_nm(self._store_indices[protein], view_indices)
-        shares = (heights_nm / self.field_of_view_nm[protein]).astype(np.float32)
-        return self._weights @ shares @ self._weights.T  # (view, input row, input col)
+        images = self._store.images(self._store_indices[protein], view_indices)
+        return self._weights @ images @ self._weights.T  # (view, input row, input col)
 
     def _read_all(self) -> np.ndarray:
         shape = (len(self.protein_ids), self.num_views, self.input_size, self.input_size)

@@ -10,9 +10,10 @@ import numpy
 import pytest
 
 import afmsim
-from afmsim import render_gpu, voxelize_gpu
 from afmsim.orientation import random_rotations
-from afmsim.render import field_of_view_nm, render_heights
+from afmsim.render import field_of_view_nm, prepare_body, render_heights, thickness_maps
+from afmsim.solvent_surface import placement_of_atoms, solvent_excluded_occupancy
+from afmsim.tip import Tip, scan
 from afmsim.voxelize import (
     GridPlacement,
     downsample_majority,
@@ -21,6 +22,7 @@ from afmsim.voxelize import (
     unpack_occupancy,
     voxelize_mesh,
 )
+from hpc import cuda_source
 from hpc.array_backend import to_numpy
 from hpc.cuda_source import COMPILE_OPTIONS
 from tests.helpers.bodies import asymmetric_body, box, icosphere, random_tetrahedra, with_hole
@@ -46,8 +48,7 @@ def xp(request, monkeypatch):
         import cupy
 
         return cupy
-    for module in (voxelize_gpu, render_gpu):
-        monkeypatch.setattr(module, "load_kernels", request.getfixturevalue("host_modules"))
+    monkeypatch.setattr(cuda_source, "load_kernels", request.getfixturevalue("host_modules"))
     return NumpyAsCupy()
 
 
@@ -108,6 +109,33 @@ def test_kernels_render_as_the_cpu(xp, name):
     is_close = numpy.abs(heights - expected) <= HEIGHT_TOLERANCE_VOXELS
     # A ray that grazes the body may hit in one rounding and miss in the other.
     assert is_close.mean() > 0.9999
+
+
+def test_kernels_find_the_thickness_of_the_cpu(xp):
+    vertices, faces = MESHES["asymmetric"]
+    occupancy = voxelize_mesh(vertices, faces, placement_of_mesh(vertices, 32))
+    rotations = random_rotations(3, 0, "thickness")
+    expected = thickness_maps(prepare_body(occupancy), rotations, 0.5, 0.6, 48)
+    thickness = thickness_maps(prepare_body(xp.asarray(occupancy), xp), rotations, 0.5, 0.6, 48, xp)
+    numpy.testing.assert_allclose(to_numpy(thickness), expected, atol=HEIGHT_TOLERANCE_VOXELS)
+    assert expected.max() > 1
+
+
+@pytest.mark.parametrize(("num_atoms", "grid_size"), [(1, 40), (60, 64), (300, 72)])
+def test_kernels_make_the_solvent_excluded_solid_of_the_cpu_to_the_voxel(xp, num_atoms, grid_size):
+    rng = numpy.random.default_rng(num_atoms)
+    positions_nm, radii_nm = rng.uniform(-1, 1, (num_atoms, 3)), rng.choice([0.152, 0.17], num_atoms)
+    placement = placement_of_atoms(positions_nm, radii_nm, grid_size)
+    expected = solvent_excluded_occupancy(positions_nm, radii_nm, placement)
+    assert expected.any()
+    solid = solvent_excluded_occupancy(positions_nm, radii_nm, placement, xp)
+    numpy.testing.assert_array_equal(to_numpy(solid), expected)
+
+
+def test_kernels_scan_with_a_tip_as_the_cpu_to_the_bit(xp):
+    height_nm = (numpy.random.default_rng(0).random((3, 20, 27)) ** 3 * 5).astype(numpy.float32)
+    expected = scan(height_nm, Tip(1.0), 0.4)
+    numpy.testing.assert_array_equal(to_numpy(scan(xp.asarray(height_nm), Tip(1.0), 0.4, xp)), expected)
 
 
 def test_kernels_find_the_field_of_view_of_the_cpu_and_nothing_in_an_empty_grid(xp):

@@ -2,7 +2,7 @@ import numpy
 import pytest
 
 from afmsim.orientation import random_rotations
-from afmsim.render import field_of_view_nm, render_heights
+from afmsim.render import field_of_view_nm, prepare_body, render_heights, thickness_maps
 from afmsim.voxelize import placement_of_mesh, voxelize_mesh
 from tests.helpers.bodies import asymmetric_body, icosphere, z_buffer_heights
 
@@ -108,6 +108,20 @@ def test_the_field_of_view_reaches_the_farthest_corner():
     assert field_of_view_nm(occupancy, 0.5) == pytest.approx(2 * 3**0.5 * 16 * 0.5)
 
 
+def test_the_thickness_of_a_sphere_is_its_chord_and_its_sum_the_volume():
+    placement = placement_of_mesh(icosphere(5)[0], 96)
+    occupancy = voxelize_mesh(*icosphere(5), placement)
+    pixel_size_nm = 2.4 / 80
+    maps = thickness_maps(
+        prepare_body(occupancy), random_rotations(3, 0, "ball"), placement.voxel_size_nm, pixel_size_nm, 80
+    )
+    along = (numpy.arange(80) - 39.5) * pixel_size_nm
+    distance = numpy.hypot(along[:, None], along)
+    chord = 2 * numpy.sqrt(numpy.maximum(1 - distance**2, 0))
+    assert numpy.abs(maps - chord)[:, distance < 0.9].max() < 2.5 * placement.voxel_size_nm
+    assert maps.sum(axis=(1, 2)) * pixel_size_nm**2 == pytest.approx(numpy.full(3, 4 / 3 * numpy.pi), rel=0.01)
+
+
 def test_skipped_blocks_change_no_pixel():
     rng = numpy.random.default_rng(0)
     occupancy = (rng.random((40, 40, 40)) < 0.002).astype(numpy.uint8)
@@ -123,10 +137,9 @@ def plain_heights(occupancy, view_rotations, pixel_size, image_size):
 
     from afmsim import render, render_cpu
 
-    extremes = render._row_extremes(occupancy, numpy)
-    body = render._cut_body(occupancy, extremes, render_cpu, numpy)
-    substrates = render._substrates_voxels(body, view_rotations[:, 2], render_cpu, numpy)
-    top = float(render._ray_top_voxels(body))
+    body = render.prepare_body(occupancy)
+    substrates = render_cpu.substrates(body, view_rotations, numpy)
+    top = float(render._ray_scale(body, 1.0, pixel_size, image_size).top_voxels)
     heights_down = top - 0.5 * numpy.arange(int(4 * top) + 1)
     offsets = (numpy.arange(image_size) - (image_size - 1) / 2) * pixel_size
     view_y, view_x, view_z = numpy.meshgrid(-offsets, offsets, heights_down, indexing="ij")

@@ -1,5 +1,7 @@
 import numpy
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from afmsim.voxelize import (
     GridPlacement,
@@ -216,3 +218,28 @@ def test_packing_is_along_x_with_the_first_voxel_in_the_lowest_bit():
     numpy.testing.assert_array_equal(unpack_occupancy(packed), occupancy)
     with pytest.raises(ValueError, match="multiple of 8"):
         pack_occupancy(occupancy[:, :, :12])
+
+
+@st.composite
+def hostile_meshes(draw):
+    """Closed bodies, some with all corners on voxel centres, with flat and repeated triangles, across the border."""
+    rng = numpy.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    num_bodies = draw(st.integers(0, 4))
+    vertices, faces = numpy.zeros((3, 3)), numpy.zeros((0, 3), dtype=numpy.int32)
+    if num_bodies:
+        vertices, faces = random_tetrahedra(num_bodies, rng, extent=draw(st.sampled_from([2.0, 4.0, 7.0])))
+    if draw(st.booleans()):
+        vertices = numpy.rint(vertices)
+    flat = rng.integers(0, len(vertices), (draw(st.integers(0, 3)), 1)).repeat(3, axis=1)
+    twice = numpy.concatenate([faces[:1], faces[:1]])  # crossed twice, changes nothing
+    return vertices + 4, numpy.concatenate([faces, flat, twice]).astype(numpy.int32)
+
+
+@settings(max_examples=40, deadline=None)
+@given(hostile_meshes())
+def test_any_closed_mesh_is_the_vote_of_the_exact_parities(mesh):
+    vertices, faces = mesh
+    placement = GridPlacement(center_xyz_nm=numpy.full(3, 3.5), voxel_size_nm=1.0, grid_size=8)
+    lattice = numpy.rint(vertices * 1024).astype(int)
+    votes = sum(parity_reference(lattice, faces, 8, axis).astype(int) for axis in range(3))
+    numpy.testing.assert_array_equal(voxelize_mesh(vertices, faces, placement), votes >= 2)

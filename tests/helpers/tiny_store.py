@@ -17,9 +17,9 @@ def write_tiny_store(
 ) -> Path:
     """Write `num_proteins` boxes of different shape, seen along the axes; the last row can be a failed one."""
     num_rows = num_proteins + has_failed_row
-    config = {"num_views": num_views, "grid_size": GRID_SIZE, "target_size": TARGET_SIZE, "image_size": image_size}
-    specs = array_specs(num_views, GRID_SIZE, TARGET_SIZE, image_size)
-    create_store(path, specs, num_rows, num_rows, {"schema_version": SCHEMA_VERSION, "config": config})
+    sizes = {"num_views": num_views, "grid_size": GRID_SIZE, "target_size": TARGET_SIZE, "image_size": image_size}
+    config = {"rendering": "height"} | sizes
+    create_store(path, array_specs(config), num_rows, num_rows, {"schema_version": SCHEMA_VERSION, "config": config})
     group = open_store(path, "r+")
     occupancy = np.stack([box_occupancy(row) for row in range(num_rows)])
     heights = np.stack([box_heights(body, num_views, image_size) for body in occupancy])

@@ -30,6 +30,20 @@ def test_shards_come_back_as_they_were_written(tmp_path: Path) -> None:
     assert read.attrs["version"] == 1
 
 
+def test_what_a_killed_writer_left_goes_when_its_shard_is_written(tmp_path: Path) -> None:
+    store = tmp_path / "store.zarr"
+    create_store(store, SPECS, num_items=4, shard_size=2, attributes={})
+    leftovers = [store / "grid/c/1/0/0.1f.partial", store / "size_nm/c/0.2f.partial"]
+    of_another_writer = store / "grid/c/0/0/0.3f.partial"
+    for path in (*leftovers, of_another_writer):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    group = open_store(store, "r+")
+    write_shard(group, "grid", range(2, 4), np.ones((2, 4, 4), np.uint8))
+    write_small(group, "size_nm", np.ones(4, np.float32))
+    assert list(store.rglob("*.partial")) == [of_another_writer]
+
+
 @pytest.mark.parametrize("items", [range(0, 1), range(1, 3), range(2, 5), range(4, 6)])
 def test_a_write_that_is_not_one_whole_shard_is_refused(tmp_path: Path, items: range) -> None:
     store = tmp_path / "store.zarr"

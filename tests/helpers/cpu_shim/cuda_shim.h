@@ -22,10 +22,34 @@ static inline unsigned int atomicXor(unsigned int *address, unsigned int value) 
     return old;
 }
 
-static inline float __int_as_float(unsigned int bits) {
+static inline unsigned int atomicAnd(unsigned int *address, unsigned int value) {
+    unsigned int old = *address;
+    *address = old & value;
+    return old;
+}
+
+static inline int atomicMin(int *address, int value) {
+    int old = *address;
+    if (value < old) *address = value;
+    return old;
+}
+
+static inline int atomicMax(int *address, int value) {
+    int old = *address;
+    if (value > old) *address = value;
+    return old;
+}
+
+static inline float __int_as_float(int bits) {
     float value;
     std::memcpy(&value, &bits, sizeof value);
     return value;
+}
+
+static inline int __float_as_int(float value) {
+    int bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    return bits;
 }
 
 template <class... Args, std::size_t... index>
