@@ -126,7 +126,12 @@ def complete_store(store: Path, sources: list[Source], rows: dict[int, dict[str,
     status = np.full(num_proteins, NOT_DONE, np.uint8)
     small = {name: np.zeros(num_proteins, np.float32) for name in ("voxel_size_nm", "pixel_size_nm", "height_scale_nm")}
     centers = np.zeros((num_proteins, 3), np.float32)
-    table = [ProteinRow(index, source.protein_id, source.source_file) for index, source in enumerate(sources)]
+    # What `afmsim.cluster` found stays when a build goes on.
+    clusters = [row["cluster"] for row in read_table(store)]
+    table = [
+        ProteinRow(index, source.protein_id, source.source_file, cluster=clusters[index])
+        for index, source in enumerate(sources)
+    ]
     for index, row in rows.items():
         status[index] = row["status"]
         if row["status"] == DONE:

@@ -16,7 +16,7 @@ python -m afmsim.preview --store demo/dataset.zarr --out demo/contact_sheet.png
 
 echo "== 2/4 dataset -> model: Pix2Vox++/F on 64 x 64 pixels, trained for minutes where the paper trained for days"
 python -m recon.train --store demo/dataset.zarr --run demo/runs/views_08 --views 8 --size F --input-size 64 \
-    --epochs 51 --single-view-epochs 50 --batch-size 8 --repeats 3 --learning-rate-drop-epoch 40
+    --epochs 51 --single-view-epochs 50 --batch-size 8 --repeats 3 --learning-rate-drop-epoch 40 --test-fraction 0
 
 echo "== 3/4 model -> IoU at 1, 3, 5, 8 and 10 views, on complexes it was trained on and on others"
 python -m recon.evaluate --run demo/runs/views_08 --views 1 3 5 8 10

@@ -10,6 +10,9 @@ logger = logging.getLogger(__name__)
 # What a batch job exits with when it stopped in good order and the same command would continue (sysexits.h).
 EXIT_TO_BE_CONTINUED = 75
 
+# What a process ends with that SIGTERM asked to, as a shell would say it.
+EXIT_TERMINATED = 128 + signal.SIGTERM
+
 
 class StopSignal:
     """
@@ -41,3 +44,34 @@ class StopSignal:
         self._ends_s = time.monotonic() + self._grace_s
         self.restore()
         logger.warning("%s: no more shards; %g s for the one in hand", signal.Signals(number).name, self._grace_s)
+
+
+class StopRequest:
+    """
+    Remembers that signals asked for an end, for a work loop that ends where it can be continued.
+
+    A context manager; none of the signals ends the process while the block runs.
+    """
+
+    REQUEUE = (signal.SIGUSR1, signal.SIGUSR2)
+    """A time limit or a preemption is near: whoever runs the job is to queue it again."""
+
+    END = (signal.SIGTERM,)
+    """The job is being ended, by someone who has already decided what becomes of it."""
+
+    def __init__(self) -> None:
+        self.wants_requeue = False
+        self.wants_end = False
+
+    def __enter__(self) -> "StopRequest":
+        self._previous = {number: signal.signal(number, self._note) for number in self.REQUEUE + self.END}
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        self.wants_requeue |= number in self.REQUEUE
+        self.wants_end |= number in self.END
+        logger.warning("%s: stopping after the step in hand", signal.Signals(number).name)

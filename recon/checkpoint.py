@@ -27,6 +27,10 @@ class Snapshot:
     """Number of finished epochs."""
     step: int
     """Number of optimizer steps taken."""
+    step_in_epoch: int
+    """How many of them in the epoch that is under way: the position of the sampler."""
+    totals: dict[str, float]
+    """Sums of that epoch, see `recon.trainer.EpochTotals`."""
     best_validation_iou: float
     history: list[dict[str, float]]
     """One row per finished epoch, as in metrics.csv."""

@@ -1,7 +1,8 @@
 """
 Score a trained run by intersection over union, for several numbers of views.
 
-Training and validation proteins are those of the run's config.json; each is seen by a fixed draw of its views. The
+Training, validation and test proteins are those of the run's config.json; each is seen by a fixed draw of its views,
+which the run keeps in evaluation_views.csv. The
 threshold is chosen on the training proteins, once per number of views. Written into the run's folder:
 
     iou_by_views.csv      mean and spread per number of views and split
@@ -23,16 +24,17 @@ from hpc.logs import set_up_logging
 if TYPE_CHECKING:
     import numpy as np
 
+    from recon.inference import ViewOrders
     from recon.pix2vox import Pix2Vox
     from recon.run_folder import RunFolder, RunRecord
     from recon.training_data import ProteinData
 
 logger = logging.getLogger(__name__)
 
-SPLITS = ("train", "validation")
+SPLITS = ("train", "validation", "test")
 DEFAULT_VIEW_COUNTS = (1, 3, 5, 8, 10)
 NUM_SAVED_PREDICTIONS = 4
-"""Proteins per split whose prediction is saved."""
+"""Training and validation proteins whose prediction is saved, of each."""
 
 
 @dataclass(frozen=True)
@@ -103,11 +105,16 @@ def evaluate(
     for num_views in view_counts:
         check_view_count(num_views, data.num_views)
     model = _trained_model(run, record, device_name)
+    orders = run.read_view_orders()
     proteins = {split: data.indices_of(getattr(record.split, split)) for split in SPLITS}
+    proteins = {split: indices for split, indices in proteins.items() if indices}
     score_rows: list[ScoreRow] = []
     protein_rows: list[dict[str, object]] = []
     for num_views in sorted(set(view_counts)):
-        iou_tables = {split: _iou_table(model, data, proteins[split], num_views, record) for split in SPLITS}
+        iou_tables = {
+            split: _iou_table(model, data, orders, indices, num_views, record.config.batch_size)
+            for split, indices in proteins.items()
+        }
         for split, iou, threshold in _at_training_threshold(iou_tables):
             score_rows.append(_score_row(num_views, split, iou, threshold))
             protein_rows += [
@@ -118,15 +125,15 @@ def evaluate(
     write_rows(run.iou_by_views_path, tuple(ScoreRow.__annotations__), [asdict(row) for row in score_rows])
     write_rows(run.iou_per_protein_path, ("views", "split", "protein_id", "iou"), protein_rows)
     write_rows(run.baselines_path, tuple(baseline_rows[0]), baseline_rows)
-    _save_predictions(model, data, proteins, run, record)
+    _save_predictions(model, data, orders, proteins, run, record)
     return score_rows
 
 
 def _trained_model(run: "RunFolder", record: "RunRecord", device_name: str) -> "Pix2Vox":
     from recon.checkpoint import load_snapshot
+    from recon.network import build_model
     from recon.run_folder import RunError
     from recon.torch_device import torch_device
-    from recon.trainer import build_model
 
     if not run.snapshot_path.exists():
         raise RunError(f"expected a trained run in {run.path}, got one without a snapshot; train it first")
@@ -139,7 +146,12 @@ def _trained_model(run: "RunFolder", record: "RunRecord", device_name: str) -> "
 
 
 def _iou_table(
-    model: "Pix2Vox", data: "ProteinData", proteins: list[int], num_views: int, record: "RunRecord"
+    model: "Pix2Vox",
+    data: "ProteinData",
+    orders: "ViewOrders",
+    proteins: list[int],
+    num_views: int,
+    batch_size: int,
 ) -> "np.ndarray":
     """Return float64 `(threshold, protein)`."""
     import numpy as np
@@ -147,7 +159,7 @@ def _iou_table(
     from recon.inference import predict
     from recon.metrics import iou_at_thresholds
 
-    batches = predict(model, data, proteins, num_views, record.config.seed, record.config.batch_size)
+    batches = predict(model, data, orders, proteins, num_views, batch_size)
     tables = [iou_at_thresholds(probability, data.occupancy[indices]) for indices, probability in batches]
     return np.concatenate(tables, axis=1)
 
@@ -183,21 +195,27 @@ def _baseline_rows(data: "ProteinData", proteins: dict[str, list[int]]) -> list[
 
 
 def _save_predictions(
-    model: "Pix2Vox", data: "ProteinData", proteins: dict[str, list[int]], run: "RunFolder", record: "RunRecord"
+    model: "Pix2Vox",
+    data: "ProteinData",
+    orders: "ViewOrders",
+    proteins: dict[str, list[int]],
+    run: "RunFolder",
+    record: "RunRecord",
 ) -> None:
-    """Save the first proteins of each split, seen with as many views as in training."""
+    """Save the first proteins of training and validation, seen with as many views as in training."""
     import numpy as np
 
     from hpc.atomic_file import atomic_write
     from recon.inference import predict
-    from recon.views import evaluation_views
 
     config = record.config
-    chosen = [(protein, split) for split in SPLITS for protein in proteins[split][:NUM_SAVED_PREDICTIONS]]
+    chosen = [
+        (protein, split) for split in ("train", "validation") for protein in proteins[split][:NUM_SAVED_PREDICTIONS]
+    ]
     for protein, split in chosen:
-        ((_, probability),) = predict(model, data, [protein], config.views, config.seed, 1)
+        ((_, probability),) = predict(model, data, orders, [protein], config.views, 1)
         protein_id = data.protein_ids[protein]
-        views = evaluation_views(config.seed, protein_id, data.num_views, config.views)
+        views = orders[protein_id][: config.views]
         with atomic_write(run.predictions_path / f"{split}_{protein_id}.npz") as temporary:
             np.savez_compressed(
                 temporary,

@@ -1,34 +1,52 @@
 """Predicted bodies of many proteins, from the fixed views by which they are scored."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
 
+from recon.distributed import Ranks
 from recon.pix2vox import Pix2Vox
 from recon.training_data import ProteinData, Sample, stack_samples
-from recon.views import evaluation_views
+
+ViewOrders = Mapping[str, np.ndarray]
+"""By protein id, int64 `(view,)`: the order in which its views are taken, from `recon.views.evaluation_order`."""
 
 
 def evaluation_batches(
-    data: ProteinData, proteins: Sequence[int], num_views: int, seed: int, batch_size: int
+    data: ProteinData,
+    orders: ViewOrders,
+    proteins: Sequence[int],
+    num_views: int,
+    batch_size: int,
+    ranks: Ranks = Ranks(),  # noqa: B008 (frozen)
 ) -> Iterator[Sample]:
-    """Yield `proteins` (indices into `data`) in order, each seen through its fixed views."""
-    for start in range(0, len(proteins), batch_size):
+    """
+    Yield this rank's batches of `proteins` (indices into `data`), each seen through the first views of its order.
+
+    Ranks take turns by whole batches: so each protein has one owner, and its batch, hence its prediction, does not
+    depend on the number of ranks.
+    """
+    for start in range(ranks.rank * batch_size, len(proteins), ranks.size * batch_size):
         views = {
-            protein: evaluation_views(seed, data.protein_ids[protein], data.num_views, num_views)
-            for protein in proteins[start : start + batch_size]
+            protein: orders[data.protein_ids[protein]][:num_views] for protein in proteins[start : start + batch_size]
         }
         yield stack_samples(data, views)
 
 
 def predict(
-    model: Pix2Vox, data: ProteinData, proteins: Sequence[int], num_views: int, seed: int, batch_size: int
+    model: Pix2Vox,
+    data: ProteinData,
+    orders: ViewOrders,
+    proteins: Sequence[int],
+    num_views: int,
+    batch_size: int,
+    ranks: Ranks = Ranks(),  # noqa: B008 (frozen)
 ) -> Iterator[tuple[list[int], np.ndarray]]:
-    """Yield batches of `proteins` with their occupancy probability, float32 `(batch, z, y, x)` in 0..1."""
+    """Yield this rank's batches of `proteins` with their occupancy probability, float32 `(batch, z, y, x)` in 0..1."""
     model.eval()
     device = next(model.parameters()).device
-    for batch in evaluation_batches(data, proteins, num_views, seed, batch_size):
+    for batch in evaluation_batches(data, orders, proteins, num_views, batch_size, ranks):
         with torch.inference_mode():
             output = model(batch.images.to(device))
         yield batch.protein.tolist(), output.refined.cpu().numpy()

@@ -89,24 +89,29 @@ class Pix2Vox(nn.Module):
         self.refiner = Refiner() if layers.has_refiner else None
         self.apply(_init_weights)
 
-    def forward(self, images: torch.Tensor) -> Pix2VoxOutput:
+    def forward(self, images: torch.Tensor, is_single_view: bool = False) -> Pix2VoxOutput:
         """Reconstruct each protein of a batch from its views.
 
         Parameters
         ----------
         images
             (batch, view, channel, row, col), float; the number of views may differ from call to call.
+        is_single_view
+            Decode the first view only, without merger and refiner; the two outputs are then the same.
 
         Raises
         ------
         ValueError
             If the shape is another one.
         """
-        if images.ndim != 5 or images.shape[2] != self.config.in_channels or 0 in images.shape:
+        if images.ndim != 5 or images.shape[2] != self.config.in_channels or 0 in images.shape[1:]:
             raise ValueError(
                 f"got images of shape {tuple(images.shape)}, expected (batch, view, "
                 f"{self.config.in_channels}, row, col) with at least one view; reshape them"
             )
+        if is_single_view:
+            _, coarse_volumes = self.decoder(self.encoder(images[:, 0]))
+            return Pix2VoxOutput(coarse_volumes, coarse_volumes)  # (batch, z, y, x)
         batch_and_view = images.shape[:2]
         features = self.encoder(images.flatten(0, 1))  # (batch * view, 256, 7, 7)
         raw_features, coarse_volumes = self.decoder(features)  # (batch * view, 9, z, y, x), (batch * view, z, y, x)

@@ -4,15 +4,19 @@ import csv
 import importlib.metadata
 import json
 import platform
+import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hpc.atomic_file import atomic_write, write_text_atomically
 from hpc.settings import differences
 from recon.split import Split
 from recon.train_config import TrainConfig
+
+if TYPE_CHECKING:
+    import numpy as np
 
 METRICS_COLUMNS = ("epoch", "train_loss", "train_iou", "validation_loss", "validation_iou", "elapsed_s")
 
@@ -30,6 +34,8 @@ class RunRecord:
     num_parameters: int
     device: str
     versions: dict[str, str]
+    commit: str
+    """Of the source code; empty where it is not known."""
 
 
 class RunFolder:
@@ -39,12 +45,15 @@ class RunFolder:
         self.path = Path(path)
         self.config_path = self.path / "config.json"
         self.metrics_path = self.path / "metrics.csv"
+        self.progress_path = self.path / "progress.json"
+        self.results_path = self.path / "results.json"
         self.snapshot_path = self.path / "snapshot.pt"
         self.tensorboard_path = self.path / "tensorboard"
         self.predictions_path = self.path / "predictions"
         self.iou_by_views_path = self.path / "iou_by_views.csv"
         self.iou_per_protein_path = self.path / "iou_per_protein.csv"
         self.baselines_path = self.path / "baselines.csv"
+        self.evaluation_views_path = self.path / "evaluation_views.csv"
 
     def read_record(self) -> RunRecord:
         """
@@ -89,13 +98,40 @@ class RunFolder:
                 "choose another --run, or the settings in its config.json"
             )
 
+    def keep_view_orders(self, orders: "Mapping[str, np.ndarray]") -> None:
+        """Write, by protein id, the order `(view,)` in which its views are taken when it is scored, unless kept."""
+        if not self.evaluation_views_path.exists():
+            rows = [{"protein_id": name, "views": " ".join(map(str, order))} for name, order in orders.items()]
+            write_rows(self.evaluation_views_path, ("protein_id", "views"), rows)
+
+    def read_view_orders(self) -> "dict[str, np.ndarray]":
+        """
+        Return what `keep_view_orders` kept, int64 `(view,)` by protein id.
+
+        Raises
+        ------
+        RunError
+            Nothing is kept.
+        """
+        import numpy as np
+
+        rows = read_rows(self.evaluation_views_path)
+        if not rows:
+            raise RunError(
+                f"expected the views by which proteins are scored in {self.evaluation_views_path}, got none; "
+                "start the same training again, which writes them"
+            )
+        return {row["protein_id"]: np.array(row["views"].split(), dtype=np.int64) for row in rows}
+
     def write_metrics(self, history: Sequence[Mapping[str, float]]) -> None:
         """Write metrics.csv, one row per finished epoch."""
         write_rows(self.metrics_path, METRICS_COLUMNS, history)
 
 
 def _split_difference(saved: Split, now: Split) -> str:
-    before, after = set(saved.train + saved.validation), set(now.train + now.validation)
+    before, after = (set(split.train + split.validation + split.test) for split in (saved, now))
+    if before == after:
+        return "the clusters of the dataset's proteins changed, and with them the split"
     return (
         f"the dataset then had {len(before)} proteins and now has {len(after)}, "
         f"{len(after - before)} of them new and {len(before - after)} gone"
@@ -116,6 +152,15 @@ def read_rows(path: Path) -> list[dict[str, str]]:
         return []
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
+
+
+def source_commit() -> str:
+    """Return the commit of the source code, with `-dirty` behind it where files differ; empty outside a checkout."""
+    git = ("git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+    try:
+        return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
 
 
 def installed_versions() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Which proteins train and which validate: by protein (or cluster of relatives), never by view."""
+"""Which proteins train, validate and test: by protein (or cluster of relatives), never by view."""
 
 import hashlib
 from collections.abc import Sequence
@@ -11,15 +11,24 @@ class Split:
 
     train: tuple[str, ...]
     validation: tuple[str, ...]
+    test: tuple[str, ...] = ()
+    """Scored once a run is trained; nothing is ever chosen by them."""
 
 
-def split_proteins(protein_ids: Sequence[str], clusters: Sequence[str], seed: int, validation_fraction: float) -> Split:
+def split_proteins(
+    protein_ids: Sequence[str],
+    clusters: Sequence[str],
+    seed: int,
+    validation_fraction: float,
+    test_fraction: float = 0.0,
+) -> Split:
     """
     Split by a hash of each protein's group: its cluster of relatives, or itself where the cluster is empty.
 
-    A group validates when its hash, a number in 0..1, lies below `validation_fraction`. Since that asks
-    nothing of the other groups, no protein ever changes sides when a dataset grows. Only where one side
-    would be empty, which happens in very small sets, the group nearest to the border moves there.
+    The hash is a number in 0..1. A group tests when it lies below `test_fraction`; of the rest the lowest
+    `validation_fraction` validates. Since that asks nothing of the other groups, no protein ever changes sides
+    when a dataset grows. Only where a side would be empty, which happens in very small sets, the group nearest
+    to the border moves there.
 
     Raises
     ------
@@ -28,20 +37,27 @@ def split_proteins(protein_ids: Sequence[str], clusters: Sequence[str], seed: in
     """
     groups = [cluster or protein_id for protein_id, cluster in zip(protein_ids, clusters, strict=True)]
     position = {group: _unit_hash(seed, group) for group in groups}
-    if len(position) < 2:
+    num_groups = len(position)
+    if num_groups < 2:
         raise ValueError(
-            f"got {len(protein_ids)} proteins in {len(position)} groups of relatives, expected at least two "
+            f"got {len(protein_ids)} proteins in {num_groups} groups of relatives, expected at least two "
             "groups to train on one and validate on another; add structures to the dataset"
         )
-    validation_groups = {group for group in position if position[group] < validation_fraction}
-    if not validation_groups:
-        validation_groups = {min(position, key=position.__getitem__)}
-    if len(validation_groups) == len(position):
-        validation_groups.remove(max(position, key=position.__getitem__))
+    held_out_fraction = test_fraction + (1 - test_fraction) * validation_fraction
+    num_test = sum(place < test_fraction for place in position.values())
+    num_held_out = sum(place < held_out_fraction for place in position.values())
+    # At least one group each for training and validation, and one for the test where there are three.
+    num_test = min(max(num_test, int(test_fraction > 0)), num_groups - 2)
+    num_held_out = min(max(num_held_out, num_test + 1), num_groups - 1)
+
+    ascending = sorted(position, key=position.__getitem__)
+    test_groups, validation_groups = set(ascending[:num_test]), set(ascending[num_test:num_held_out])
     members = list(zip(protein_ids, groups, strict=True))
+    held_out = test_groups | validation_groups
     return Split(
-        train=tuple(protein_id for protein_id, group in members if group not in validation_groups),
+        train=tuple(protein_id for protein_id, group in members if group not in held_out),
         validation=tuple(protein_id for protein_id, group in members if group in validation_groups),
+        test=tuple(protein_id for protein_id, group in members if group in test_groups),
     )
 
 

@@ -3,7 +3,7 @@
 import torch
 
 
-def torch_device(name: str) -> torch.device:
+def torch_device(name: str, local_rank: int = 0) -> torch.device:
     """
     Return the device that computes.
 
@@ -11,6 +11,8 @@ def torch_device(name: str) -> torch.device:
     ----------
     name
         "auto" (a GPU where torch sees one), "cpu" or "gpu".
+    local_rank
+        Rank of this process among those of its node: each takes a GPU of its own, of those that it sees.
 
     Raises
     ------
@@ -23,5 +25,8 @@ def torch_device(name: str) -> torch.device:
         raise ValueError(
             "got device gpu, but torch sees no CUDA device; use --device auto or cpu, or see `python -m hpc.doctor`"
         )
-    has_gpu = name != "cpu" and torch.cuda.is_available()
-    return torch.device("cuda" if has_gpu else "cpu")
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    device = torch.device("cuda", local_rank % torch.cuda.device_count())
+    torch.cuda.set_device(device)
+    return device

@@ -1,26 +1,33 @@
 """
 Train Pix2Vox++ on a dataset of virtual AFM images.
 
-The run's folder holds config.json, metrics.csv, TensorBoard scalars and, after each epoch, the whole state:
-the same command started again goes on where the run stopped.
+The run's folder holds config.json, metrics.csv, TensorBoard scalars and the whole state, saved after each epoch, every
+ten minutes, and when a signal announces the end: the same command started again goes on at the same step.
+
+One process, or the ranks that torchrun, srun or submitit start; their number does not change what is trained.
 """
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpc.logs import set_up_logging
-from hpc.progress import Progress
 from hpc.settings import add_setting_arguments, settings_from
-from recon.run_folder import RunFolder, RunRecord, installed_versions
+from hpc.stop_signal import EXIT_TERMINATED, EXIT_TO_BE_CONTINUED, StopRequest
+from recon.distributed import LostRankError, OtherRankError, Ranks, joined_ranks, place_in
+from recon.run_folder import RunFolder, RunRecord, installed_versions, source_commit
 from recon.split import split_proteins
 from recon.train_config import TrainConfig
 
 if TYPE_CHECKING:
+    import torch
+
     from recon.trainer import Trainer
 
 logger = logging.getLogger(__name__)
@@ -45,20 +52,31 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
     arguments = build_parser().parse_args(argv)
-    set_up_logging()
-    from recon.trainer import NonFiniteLossError
+    place = place_in(os.environ)
+    set_up_logging(place.rank, place.size)
+    with StopRequest() as stop:
+        from recon.trainer import NonFiniteLossError
 
-    try:
-        train(settings_from(TrainConfig, vars(arguments)), arguments.run, arguments.device)
-    except (ValueError, OSError, NonFiniteLossError) as error:
-        sys.stderr.write(f"recon.train: {error}\n")
-        return 1 if isinstance(error, NonFiniteLossError) else 2
-    return 0
+        try:
+            return train(settings_from(TrainConfig, vars(arguments)), arguments.run, arguments.device, stop)
+        except (ValueError, OSError) as error:
+            sys.stderr.write(f"recon.train: {error}\n")
+            return 2
+        except (NonFiniteLossError, OtherRankError) as error:
+            sys.stderr.write(f"recon.train: {error}\n")
+            return 1
 
 
-def train(config: TrainConfig, run_path: Path, device_name: str = "auto") -> None:
+def train(config: TrainConfig, run_path: Path, device_name: str = "auto", stop: StopRequest | None = None) -> int:
     """
-    Train to the last epoch, from the run's snapshot where there is one.
+    Train to the last epoch, from the run's snapshot where there is one, together with the other ranks.
+
+    Returns
+    -------
+    int
+        The status to end with: 0 when the last epoch is trained, `EXIT_TO_BE_CONTINUED` when the same call would
+        go on (a time limit or a preemption was announced, or a rank was lost), `EXIT_TERMINATED` when the job is
+        being ended by others.
 
     Raises
     ------
@@ -66,54 +84,75 @@ def train(config: TrainConfig, run_path: Path, device_name: str = "auto") -> Non
         The settings, the dataset and the run's folder do not fit together.
     recon.trainer.NonFiniteLossError
         The loss left the numbers; the last snapshot is that of the epoch before.
+    recon.distributed.OtherRankError
+        Another rank failed; the message says how.
     """
-    from torch.utils.tensorboard import SummaryWriter
-
-    from recon.checkpoint import load_snapshot, save_snapshot
+    from recon.torch_device import torch_device
 
     config = replace(config, store=str(Path(config.store).resolve()))
-    run = RunFolder(run_path)
-    trainer = _build_trainer(config, run, device_name)
-    if run.snapshot_path.exists():
-        trainer.restore(load_snapshot(run.snapshot_path))
-        run.write_metrics(trainer.history)
+    place = place_in(os.environ)
+    device = torch_device(device_name, place.local_rank)
+    try:
+        with joined_ranks(place, device) as ranks:
+            trainer = _build_trainer(config, RunFolder(run_path), device, ranks)
+            return _train_to_the_end(trainer, RunFolder(run_path), stop or StopRequest())
+    except LostRankError as error:
+        logger.warning("%s", error)
+        return EXIT_TO_BE_CONTINUED
+
+
+def _train_to_the_end(trainer: "Trainer", run: RunFolder, stop: StopRequest) -> int:
+    from recon.run_recorder import RunRecorder
+
+    config, ranks = trainer.config, trainer.ranks
     if trainer.epoch == config.epochs:
         logger.info("%s is finished: all %d epochs are trained", run.path, config.epochs)
-        return
-    first_epoch = trainer.epoch
-    logger.info("training %s on %s, epoch %d to %d", run.path, trainer.device, first_epoch, config.epochs - 1)
-    with (
-        SummaryWriter(run.tensorboard_path, purge_step=first_epoch) as writer,
-        Progress(config.epochs - first_epoch, f"training with {config.views} views") as progress,
-    ):
+        return 0
+    logger.info(
+        "training %s on %s, %d ranks, from epoch %d, step %d, to epoch %d",
+        *(run.path, trainer.device, ranks.size, trainer.epoch, trainer.step_in_epoch, config.epochs - 1),
+    )
+    with RunRecorder(run, trainer) if ranks.is_main else nullcontext() as recorder:
         while trainer.epoch < config.epochs:
-            metrics = trainer.train_epoch()
-            save_snapshot(run.snapshot_path, trainer.snapshot())
-            run.write_metrics(trainer.history)
-            for name in ("train_loss", "train_iou", "validation_loss", "validation_iou"):
-                writer.add_scalar(name.replace("_", "/"), getattr(metrics, name), metrics.epoch)
-            progress.update(
-                trainer.epoch - first_epoch,
-                f"loss {metrics.train_loss:.4f}, IoU {metrics.train_iou:.3f} (validation {metrics.validation_iou:.3f})",
-            )
+            for _ in trainer.steps():
+                if recorder:
+                    recorder.step_taken()
+                # Ranks may get the signal before or after the same step; they agree on where to stop.
+                wants_requeue, wants_end = ranks.sum([stop.wants_requeue, stop.wants_end])
+                if wants_requeue or wants_end:
+                    if recorder:
+                        recorder.save()
+                    ranks.barrier()  # no rank ends, and has the others ended, before the snapshot is there
+                    logger.info("%s: stopped after step %d of the run", run.path, trainer.step)
+                    return EXIT_TO_BE_CONTINUED if wants_requeue else EXIT_TERMINATED
+            metrics = trainer.finish_epoch()
+            if recorder:
+                recorder.epoch_finished(metrics)
     logger.info("%s: trained %d epochs in %.0f s", run.path, trainer.epoch, metrics.elapsed_s)
+    return 0
 
 
-def _build_trainer(config: TrainConfig, run: RunFolder, device_name: str) -> "Trainer":
-    from recon.torch_device import torch_device
+def _build_trainer(config: TrainConfig, run: RunFolder, device: "torch.device", ranks: Ranks) -> "Trainer":
+    """Return the trainer, with the state of the run's snapshot where there is one; claim the folder for it."""
+    from recon.checkpoint import load_snapshot
     from recon.trainer import Trainer
     from recon.training_data import ProteinData
-    from recon.views import check_view_count
+    from recon.views import check_view_count, evaluation_order
 
     data = ProteinData(Path(config.store), config.input_size)
     check_view_count(config.views, data.num_views)
-    split = split_proteins(data.protein_ids, data.clusters, config.seed, config.validation_fraction)
-    trainer = Trainer(
-        config, data, data.indices_of(split.train), data.indices_of(split.validation), torch_device(device_name)
+    split = split_proteins(
+        data.protein_ids, data.clusters, config.seed, config.validation_fraction, config.test_fraction
     )
-    num_parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
-    record = RunRecord(config, split, num_parameters, str(trainer.device), installed_versions())
-    run.claim(record)
+    orders = {name: evaluation_order(config.seed, name, data.num_views) for name in data.protein_ids}
+    trainer = Trainer(config, data, split, orders, device, ranks)
+    if ranks.is_main:
+        num_parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
+        run.claim(RunRecord(config, split, num_parameters, str(device), installed_versions(), source_commit()))
+        run.keep_view_orders(orders)
+    ranks.barrier()
+    if run.snapshot_path.exists():
+        trainer.restore(load_snapshot(run.snapshot_path))
     return trainer
 
 

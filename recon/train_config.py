@@ -12,7 +12,8 @@ class TrainConfig:
     Settings of a training run, kept in its config.json.
 
     The paper's text lost its batch size, epochs, learning rate and split; the values here are defaults we
-    chose: those of the public Pix2Vox code (hzxie/Pix2Vox, config.py) and a customary 80/20 split.
+    chose: those of the public Pix2Vox code (hzxie/Pix2Vox, config.py), and the paper's 80/20 split of what is
+    not kept for the test.
     """
 
     store: str = setting("dataset to train on, a Zarr store")
@@ -30,7 +31,8 @@ class TrainConfig:
     learning_rate: float = setting("learning rate of Adam", 1e-3)
     merger_learning_rate: float = setting("learning rate of Adam for the merger of views", 1e-4)
     learning_rate_drop_epoch: int = setting("epoch after which the learning rates are halved", 150)
-    validation_fraction: float = setting("share of the proteins that is kept for validation", 0.2)
+    validation_fraction: float = setting("share of the proteins, without those of the test, that validates", 0.2)
+    test_fraction: float = setting("share of the proteins that is kept for the test; 0 for no test", 0.1)
     seed: int = setting("seed of weights, split, order and views", 0)
 
     def __post_init__(self) -> None:
@@ -46,6 +48,8 @@ class TrainConfig:
                 raise ValueError(f"expected a finite {name} above 0, got {getattr(self, name)}")
         if not 0 < self.validation_fraction < 1:
             raise ValueError(f"expected a validation_fraction between 0 and 1, got {self.validation_fraction}")
+        if not 0 <= self.test_fraction < 1:
+            raise ValueError(f"expected a test_fraction of 0 or more and below 1, got {self.test_fraction}")
 
     def deciding(self) -> dict[str, Any]:
         """Return the settings that decide a run: a dataset may move, and its proteins tell whether it is the same."""

@@ -1,18 +1,22 @@
-"""Training of one network, epoch by epoch."""
+"""Training of one network, step by step and epoch by epoch, on any number of ranks."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import nn
 
 from recon.checkpoint import Snapshot
-from recon.inference import evaluation_batches
+from recon.distributed import Ranks
+from recon.inference import ViewOrders, evaluation_batches
 from recon.loss import loss as reconstruction_loss
-from recon.pix2vox import Pix2Vox, Pix2VoxConfig, Pix2VoxOutput
+from recon.network import build_model, optimizer_of, prepared_network
+from recon.pix2vox import Pix2VoxOutput
+from recon.split import Split
 from recon.train_config import TrainConfig
-from recon.training_data import EpochOrder, ProteinData, Sample, training_batches
+from recon.training_data import EpochBatches, ProteinData, Sample, training_batches
 
 IOU_THRESHOLD = 0.5
 """Threshold of the IoU that is logged while training; the scores of `recon.evaluate` choose their own."""
@@ -40,83 +44,108 @@ class EpochMetrics:
     """Time spent in training and validation since the first epoch, over all resumptions."""
 
 
-def build_model(config: TrainConfig) -> Pix2Vox:
-    """Return the network with its first weights, which follow from the seed alone."""
-    torch.manual_seed(config.seed)
-    model = Pix2Vox(Pix2VoxConfig(size=config.size))  # type: ignore[arg-type]
-    for module in model.modules():
-        # On a CPU, the 3D convolutions with their few channels run about 1.6 times as fast with channels last.
-        if isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
-            module.weight.data = module.weight.data.to(memory_format=torch.channels_last_3d)
-    return model
+@dataclass
+class EpochTotals:
+    """What an epoch that is under way has summed up, over all ranks."""
+
+    loss: float = 0.0
+    iou: float = 0.0
+    num_samples: float = 0.0
+    elapsed_s: float = 0.0
 
 
 class Trainer:
-    """Network, optimizer, schedule and what has happened so far; `train_epoch` adds one epoch to it."""
+    """
+    Network, optimizer, schedule and what has happened so far, the same on every rank.
+
+    `steps` takes the optimizer steps that are left in the epoch, `finish_epoch` ends it. Between any two steps
+    `snapshot` is the whole state.
+    """
 
     def __init__(
         self,
         config: TrainConfig,
         data: ProteinData,
-        training_proteins: Sequence[int],
-        validation_proteins: Sequence[int],
+        split: Split,
+        orders: ViewOrders,
         device: torch.device,
+        ranks: Ranks = Ranks(),  # noqa: B008 (frozen)
+        num_workers: int = 0,
     ) -> None:
         self.config = config
         self.data = data
-        self.validation_proteins = validation_proteins
+        self.orders = orders
+        self.validation_proteins = data.indices_of(split.validation)
         self.device = device
-        self.model = build_model(config).to(device)
-        merger = list(self.model.merger.parameters())
-        others = [parameter for name, parameter in self.model.named_parameters() if not name.startswith("merger.")]
-        self.optimizer = torch.optim.Adam(
-            [
-                {"params": others, "lr": config.learning_rate},
-                {"params": merger, "lr": config.merger_learning_rate},
-            ]
-        )
+        self.ranks = ranks
+        self.model = prepared_network(build_model(config), device, ranks)
+        self.network: Any = None
+        self.optimizer = optimizer_of(self.model, config)
         self.scheduler = torch.optim.lr_scheduler.MultiStepLR(
             self.optimizer, [config.learning_rate_drop_epoch], gamma=0.5
         )
-        self.order = EpochOrder(training_proteins, config.repeats, config.seed)
-        self.batches = training_batches(data, self.order, config.views, config.seed, config.batch_size)
+        self.order = EpochBatches(
+            data.indices_of(split.train), config.repeats, config.seed, config.batch_size, ranks.rank, ranks.size
+        )
+        self.batches = training_batches(data, self.order, config.views, config.seed, num_workers)
         self.epoch = 0
         self.step = 0
+        self.step_in_epoch = 0
+        self.totals = EpochTotals()
         self.best_validation_iou = 0.0
         self.history: list[dict[str, float]] = []
 
-    def train_epoch(self) -> EpochMetrics:
-        """Train one epoch and validate; return its metrics, which are also added to `history`."""
+    @property
+    def is_single_view(self) -> bool:
+        """Whether the network is trained on single views in this epoch, without merger and refiner."""
+        return self.epoch < self.config.single_view_epochs
+
+    def steps(self) -> Iterator[None]:
+        """Take the steps that are left in the epoch; the state is whole whenever this yields."""
+        self.order.epoch, self.order.first_batch = self.epoch, self.step_in_epoch
+        self.network = self._network_of_epoch()
+        self.model.train()
         started_s = time.perf_counter()
-        self.order.epoch = self.epoch
-        totals = torch.zeros(3, dtype=torch.float64)  # loss, IoU, samples
         for batch in self.batches:
-            loss, iou = self._train_step(batch)
-            totals += len(batch.protein) * torch.tensor([loss, iou, 1.0], dtype=torch.float64)
+            self._train_step(batch)
+            now_s = time.perf_counter()
+            self.totals.elapsed_s += now_s - started_s
+            started_s = now_s
+            yield
+
+    def finish_epoch(self) -> EpochMetrics:
+        """Validate after the epoch's last step; return its metrics, which are also added to `history`."""
+        assert self.step_in_epoch == self.order.num_batches
+        started_s = time.perf_counter()
         self.scheduler.step()
         validation_loss, validation_iou = self._validate()
+        totals = self.totals
         earlier_s = self.history[-1]["elapsed_s"] if self.history else 0.0
         metrics = EpochMetrics(
             epoch=self.epoch,
-            train_loss=float(totals[0] / totals[2]),
-            train_iou=float(totals[1] / totals[2]),
+            train_loss=totals.loss / totals.num_samples,
+            train_iou=totals.iou / totals.num_samples,
             validation_loss=validation_loss,
             validation_iou=validation_iou,
-            elapsed_s=round(earlier_s + time.perf_counter() - started_s, 3),
+            elapsed_s=round(earlier_s + totals.elapsed_s + time.perf_counter() - started_s, 3),
         )
         self.epoch += 1
+        self.step_in_epoch = 0
+        self.totals = EpochTotals()
         self.best_validation_iou = max(self.best_validation_iou, validation_iou)
         self.history.append(asdict(metrics))
         return metrics
 
     def snapshot(self) -> Snapshot:
-        """Return the whole state, to be saved between epochs."""
+        """Return the whole state, to be saved between two steps."""
         return Snapshot(
             model=self.model.state_dict(),
             optimizer=self.optimizer.state_dict(),
             scheduler=self.scheduler.state_dict(),
             epoch=self.epoch,
             step=self.step,
+            step_in_epoch=self.step_in_epoch,
+            totals=asdict(self.totals),
             best_validation_iou=self.best_validation_iou,
             history=self.history,
             config=self.config.deciding(),
@@ -125,57 +154,84 @@ class Trainer:
         )
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Go on from `snapshot`, which must come from a trainer with the same settings."""
+        """Go on from `snapshot`, which must come from a trainer with the same settings, on any number of ranks."""
         assert snapshot.config == self.config.deciding()
+        # Without gradients nothing happens, but torch's schedule insists on a step before its own, and a run that
+        # stopped after the last step of an epoch takes none.
+        self.optimizer.step()
         self.model.load_state_dict(snapshot.model)
         self.optimizer.load_state_dict(snapshot.optimizer)
         self.scheduler.load_state_dict(snapshot.scheduler)
         self.epoch = snapshot.epoch
         self.step = snapshot.step
+        self.step_in_epoch = snapshot.step_in_epoch
+        self.totals = EpochTotals(**snapshot.totals)
         self.best_validation_iou = snapshot.best_validation_iou
         self.history = list(snapshot.history)
         torch.set_rng_state(snapshot.cpu_rng_state)
         if self.device.type == "cuda" and len(snapshot.gpu_rng_states) == torch.cuda.device_count():
             torch.cuda.set_rng_state_all(snapshot.gpu_rng_states)
 
-    def _train_step(self, batch: Sample) -> tuple[float, float]:
-        """Take one optimizer step; return loss and mean IoU of the batch before it."""
-        self.model.train()
-        occupancy = batch.occupancy.to(self.device)  # (batch, z, y, x)
-        output = self._forward(batch.images.to(self.device))
-        loss = reconstruction_loss(output, occupancy)
-        if not torch.isfinite(loss):
-            raise NonFiniteLossError(self._non_finite_message(float(loss.detach()), batch))
+    def _network_of_epoch(self) -> nn.Module:
+        """Return the model as it is called in this epoch: wrapped where there are several ranks."""
+        if self.ranks.size == 1:
+            return self.model
+        return nn.parallel.DistributedDataParallel(
+            self.model,
+            # Merger and refiner have no gradient while single views are trained.
+            find_unused_parameters=self.is_single_view,
+            # All ranks see the same statistics, so their buffers are equal without any exchange.
+            broadcast_buffers=False,
+            gradient_as_bucket_view=True,
+        )
+
+    def _train_step(self, batch: Sample) -> None:
+        """Take one optimizer step over the samples of all ranks."""
+        occupancy = batch.occupancy.to(self.device, non_blocking=True)  # (sample, z, y, x)
+        output = self._forward(self.network, batch.images)
+        num_samples = self.order.size_of(self.step_in_epoch)
+        # The ranks' gradients are averaged, so each loss is weighted by its share of the samples.
+        share = len(occupancy) * self.ranks.size / num_samples
+        loss = reconstruction_loss(output, occupancy) * share if len(occupancy) else output.refined.sum()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        local_iou = _iou(output.refined, occupancy).sum()
+        loss_sum, iou_sum = self.ranks.sum(torch.stack((loss.detach() / self.ranks.size, local_iou)).tolist())
+        if not abs(loss_sum) < float("inf"):
+            raise NonFiniteLossError(self._non_finite_message(loss_sum, batch))
         self.optimizer.step()
         self.step += 1
-        return float(loss.detach()), float(_iou(output.refined, occupancy).mean())
+        self.step_in_epoch += 1
+        self.totals.loss += loss_sum * num_samples
+        self.totals.iou += iou_sum
+        self.totals.num_samples += num_samples
 
-    def _forward(self, images: torch.Tensor) -> Pix2VoxOutput:
-        """Predict from `(batch, view, 1, row, col)`; in the first epochs from one view, without merger and refiner."""
-        if self.epoch >= self.config.single_view_epochs:
-            return self.model(images)
-        _, coarse_volumes = self.model.decoder(self.model.encoder(images[:, 0]))
-        return Pix2VoxOutput(coarse_volumes, coarse_volumes)  # (batch, z, y, x)
+    def _forward(self, network: Any, images: torch.Tensor) -> Pix2VoxOutput:
+        """Predict from `(sample, view, 1, row, col)`."""
+        images = images.to(self.device, non_blocking=True)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            output: Pix2VoxOutput = network(images, self.is_single_view)
+        return output
 
     def _validate(self) -> tuple[float, float]:
         """Return mean loss and mean IoU over the validation proteins, each from its fixed views."""
         config = self.config
-        losses, ious = 0.0, 0.0
+        totals = [0.0, 0.0]
         self.model.eval()
         for batch in evaluation_batches(
-            self.data, self.validation_proteins, config.views, config.seed, config.batch_size
+            self.data, self.orders, self.validation_proteins, config.views, config.batch_size, self.ranks
         ):
             occupancy = batch.occupancy.to(self.device)
             with torch.inference_mode():
-                output = self._forward(batch.images.to(self.device))
-            losses += float(reconstruction_loss(output, occupancy)) * len(occupancy)
-            ious += float(_iou(output.refined, occupancy).sum())
-        return losses / len(self.validation_proteins), ious / len(self.validation_proteins)
+                output = self._forward(self.model, batch.images)
+            totals[0] += float(reconstruction_loss(output, occupancy)) * len(occupancy)
+            totals[1] += float(_iou(output.refined, occupancy).sum())
+        loss_sum, iou_sum = self.ranks.sum(totals)
+        return loss_sum / len(self.validation_proteins), iou_sum / len(self.validation_proteins)
 
     def _non_finite_message(self, loss: float, batch: Sample) -> str:
-        proteins = sorted({self.data.protein_ids[protein] for protein in batch.protein.tolist()})
+        of_ranks = self.ranks.gather([self.data.protein_ids[protein] for protein in batch.protein.tolist()])
+        proteins = sorted({name for names in of_ranks for name in names})
         return (
             f"got loss {loss} in epoch {self.epoch}, step {self.step}, expected a finite number; the step was "
             f"not taken. Its proteins: {', '.join(proteins)}. Check their images, or train with a lower "
@@ -184,7 +240,7 @@ class Trainer:
 
 
 def _iou(probability: torch.Tensor, occupancy: torch.Tensor) -> torch.Tensor:
-    """Return `(batch,)`: IoU of each `(z, y, x)` body at `IOU_THRESHOLD`, 1 where both are empty."""
+    """Return `(sample,)`: IoU of each `(z, y, x)` body at `IOU_THRESHOLD`, 1 where both are empty."""
     predicted = (probability.detach() >= IOU_THRESHOLD).flatten(1)
     truth = occupancy.bool().flatten(1)
     intersection, union = (predicted & truth).sum(1), (predicted | truth).sum(1)

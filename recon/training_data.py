@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -139,28 +140,92 @@ class TrainingSamples(Dataset[Sample]):
         return _sample(self._data, draw.protein, view_indices)
 
 
-class EpochOrder(Sampler[Draw]):
-    """The draws of one epoch, shuffled: each protein `repeats` times. Set `epoch` before iterating."""
+class EpochBatches(Sampler[list[Draw]]):
+    """
+    One rank's share of the batches of an epoch, in which each protein comes `repeats` times, shuffled.
 
-    def __init__(self, proteins: Sequence[int], repeats: int, seed: int) -> None:
+    Every rank sees the same batches, and of each batch every `num_ranks`-th sample; of the last one, which may be
+    short, a rank may have no sample at all. Set `epoch` and `first_batch` before iterating.
+
+    Parameters
+    ----------
+    proteins
+        Indices into `ProteinData`.
+    batch_size
+        Samples in one batch, over all ranks.
+    """
+
+    def __init__(
+        self, proteins: Sequence[int], repeats: int, seed: int, batch_size: int, rank: int = 0, num_ranks: int = 1
+    ) -> None:
         self._proteins = proteins
         self._repeats = repeats
         self._seed = seed
+        self._batch_size = batch_size
+        self._rank = rank
+        self._num_ranks = num_ranks
         self.epoch = 0
+        self.first_batch = 0
 
-    def __len__(self) -> int:
+    @property
+    def num_samples(self) -> int:
+        """Samples of a whole epoch, over all ranks."""
         return len(self._proteins) * self._repeats
 
-    def __iter__(self) -> Iterator[Draw]:
-        for sample in shuffled_samples(self._seed, self.epoch, len(self)):
-            yield Draw(self.epoch, self._proteins[sample // self._repeats], int(sample % self._repeats))
+    @property
+    def num_batches(self) -> int:
+        """Batches of a whole epoch."""
+        return -(-self.num_samples // self._batch_size)
+
+    def size_of(self, batch: int) -> int:
+        """Return the samples in a batch, over all ranks."""
+        return min(self._batch_size, self.num_samples - batch * self._batch_size)
+
+    def __len__(self) -> int:
+        return self.num_batches - self.first_batch
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        samples = shuffled_samples(self._seed, self.epoch, self.num_samples)
+        for batch in range(self.first_batch, self.num_batches):
+            start = batch * self._batch_size
+            share = samples[start : start + self.size_of(batch)][self._rank :: self._num_ranks]
+            yield [
+                Draw(self.epoch, self._proteins[sample // self._repeats], int(sample % self._repeats))
+                for sample in share
+            ]
 
 
 def training_batches(
-    data: ProteinData, order: EpochOrder, num_views: int, seed: int, batch_size: int
+    data: ProteinData, batches: EpochBatches, num_views: int, seed: int, num_workers: int = 0
 ) -> DataLoader[Sample]:
-    """Return the loader whose every pass is the epoch that `order` is set to."""
-    return DataLoader(TrainingSamples(data, num_views, seed), batch_size=batch_size, sampler=order)
+    """Return the loader whose every pass is the rest of the epoch that `batches` is set to."""
+    return DataLoader(
+        TrainingSamples(data, num_views, seed),
+        batch_sampler=batches,
+        collate_fn=_Collation(data, num_views),
+        num_workers=num_workers,
+        # Of its own: each pass draws a seed for workers, and a resumed epoch has one pass more.
+        generator=torch.Generator(),
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+@dataclass(frozen=True)
+class _Collation:
+    """Stacks samples, none at all included."""
+
+    data: ProteinData
+    num_views: int
+
+    def __call__(self, samples: list[Sample]) -> Sample:
+        if samples:
+            return Sample(*(torch.stack(parts) for parts in zip(*samples, strict=True)))
+        size, target = self.data.input_size, self.data.target_size
+        return Sample(
+            images=torch.empty(0, self.num_views, 1, size, size),
+            occupancy=torch.empty(0, target, target, target, dtype=torch.uint8),
+            protein=torch.empty(0, dtype=torch.int64),
+        )
 
 
 def stack_samples(data: ProteinData, views_of_protein: dict[int, np.ndarray]) -> Sample:

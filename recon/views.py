@@ -22,18 +22,19 @@ def training_views(
     return rng.permutation(num_available)[:num_views]
 
 
-def evaluation_views(seed: int, protein_id: str, num_available: int, num_views: int) -> np.ndarray:
+def evaluation_order(seed: int, protein_id: str, num_available: int) -> np.ndarray:
     """
-    Draw the fixed views by which one protein is scored.
+    Draw the order in which the views of one protein are taken when it is scored.
+
+    A run draws it once and keeps it in its folder, so that no later version of NumPy changes a score.
 
     Returns
     -------
     numpy.ndarray
-        int64 `(view,)`: the first `num_views` of one permutation per protein, so that more views always
-        means the same views and some more.
+        int64 `(view,)`: a permutation of all views. Scores with n views take its first n, so that more views
+        always means the same views and some more.
     """
-    check_view_count(num_views, num_available)
-    return _rng("evaluation", seed, protein_id).permutation(num_available)[:num_views]
+    return _rng("evaluation", seed, protein_id).permutation(num_available)
 
 
 def shuffled_samples(seed: int, epoch: int, num_samples: int) -> np.ndarray:

@@ -1,4 +1,5 @@
 import csv
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from recon.evaluate import _at_training_threshold, evaluate, main
 from recon.metrics import THRESHOLDS, iou_per_protein
 from recon.run_folder import RunFolder
-from recon.views import evaluation_views
+from recon.views import evaluation_order
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -19,7 +20,8 @@ def test_the_table_has_exactly_these_columns_and_a_row_per_view_count_and_split(
     path = tiny_runs / "views_02" / "iou_by_views.csv"
     assert path.read_text().splitlines()[0] == "views,split,num_proteins,iou_mean,iou_std,threshold"
     found = [(row["views"], row["split"], row["num_proteins"]) for row in rows_of(path)]
-    expected = [(views, *side) for views in ("1", "2", "5") for side in (("train", "5"), ("validation", "1"))]
+    sides = (("train", "4"), ("validation", "1"), ("test", "1"))
+    expected = [(views, *side) for views in ("1", "2", "5") for side in sides]
     assert found == expected
 
 
@@ -53,15 +55,27 @@ def test_a_saved_prediction_scores_what_the_table_says(tiny_runs):
         with np.load(path) as saved:
             iou = iou_per_protein(saved["probability"][None], saved["occupancy"][None], threshold)[0]
             assert iou == pytest.approx(scores[str(saved["protein_id"])], abs=0.01)
-            np.testing.assert_array_equal(saved["views"], evaluation_views(0, str(saved["protein_id"]), 5, 2))
+            np.testing.assert_array_equal(saved["views"], evaluation_order(0, str(saved["protein_id"]), 5)[:2])
             assert saved["voxel_size_nm"] == pytest.approx(0.25)
 
 
 def test_the_baseline_is_the_mean_training_shape_at_its_own_training_threshold(tiny_runs):
     run = RunFolder(tiny_runs / "views_02")
-    train, validation = rows_of(run.baselines_path)
-    assert (train["baseline"], train["split"], validation["split"]) == ("mean_training_shape", "train", "validation")
-    assert train["threshold"] == validation["threshold"]
+    train, validation, test = rows_of(run.baselines_path)
+    assert [row["split"] for row in (train, validation, test)] == ["train", "validation", "test"]
+    assert train["baseline"] == "mean_training_shape"
+    assert train["threshold"] == validation["threshold"] == test["threshold"]
+
+
+def test_scores_come_from_the_views_that_the_run_keeps(tiny_runs, tmp_path):
+    shutil.copytree(tiny_runs / "views_02", tmp_path / "run")
+    run = RunFolder(tmp_path / "run")
+    before = run.iou_per_protein_path.read_bytes()
+    kept = run.read_view_orders()
+    run.evaluation_views_path.unlink()
+    run.keep_view_orders({name: order[::-1] for name, order in kept.items()})
+    evaluate(tmp_path / "run", [1, 2, 5], device_name="cpu")
+    assert run.iou_per_protein_path.read_bytes() != before
 
 
 def test_scoring_twice_gives_the_same_table(tiny_runs):

@@ -12,6 +12,7 @@ RECORD = RunRecord(
     num_parameters=7,
     device="cpu",
     versions={"torch": "2"},
+    commit="0123abc",
 )
 
 

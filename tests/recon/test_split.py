@@ -7,12 +7,15 @@ from recon.split import split_proteins
 NAMES = st.lists(st.text("abcdef123", min_size=1, max_size=6), min_size=2, max_size=60, unique=True)
 
 
-@given(protein_ids=NAMES, seed=st.integers(0, 5), fraction=st.floats(0.01, 0.99))
-def test_every_protein_has_exactly_one_side_and_no_side_is_empty(protein_ids, seed, fraction):
-    split = split_proteins(protein_ids, [""] * len(protein_ids), seed, fraction)
-    assert sorted(split.train + split.validation) == sorted(protein_ids)
+@given(
+    protein_ids=NAMES, seed=st.integers(0, 5), validation=st.floats(0.01, 0.99), test=st.just(0) | st.floats(0.01, 0.99)
+)
+def test_every_protein_has_exactly_one_side_and_no_side_is_empty(protein_ids, seed, validation, test):
+    split = split_proteins(protein_ids, [""] * len(protein_ids), seed, validation, test)
+    assert sorted(split.train + split.validation + split.test) == sorted(protein_ids)
     assert split.train
     assert split.validation
+    assert bool(split.test) == (test > 0 and len(protein_ids) > 2)
 
 
 @given(protein_ids=NAMES, data=st.data())
@@ -25,25 +28,30 @@ def test_the_split_does_not_depend_on_the_order_of_the_proteins(protein_ids, dat
 
 def test_no_protein_changes_sides_when_a_dataset_grows():
     names = [f"p{number}" for number in range(400)]
-    small = split_proteins(names[:50], [""] * 50, 0, 0.2)
-    large = split_proteins(names, [""] * 400, 0, 0.2)
+    small = split_proteins(names[:50], [""] * 50, 0, 0.2, 0.1)
+    large = split_proteins(names, [""] * 400, 0, 0.2, 0.1)
     assert set(small.train) <= set(large.train)
+    assert set(small.test) <= set(large.test)
     assert set(small.validation) <= set(large.validation)
 
 
-def test_about_a_fifth_of_many_proteins_validates():
+def test_a_tenth_of_many_proteins_tests_and_a_fifth_of_the_others_validates():
     names = [f"p{number}" for number in range(5000)]
-    split = split_proteins(names, [""] * 5000, 0, 0.2)
+    split = split_proteins(names, [""] * 5000, 0, 0.2, 0.1)
     # Five standard deviations of a binomial distribution.
-    assert abs(len(split.validation) - 1000) < 5 * (5000 * 0.2 * 0.8) ** 0.5
+    assert abs(len(split.test) - 500) < 5 * (5000 * 0.1 * 0.9) ** 0.5
+    assert abs(len(split.validation) - 900) < 5 * (5000 * 0.18 * 0.82) ** 0.5
 
 
 def test_relatives_stay_on_one_side():
     names = [f"p{number}" for number in range(60)]
     clusters = [f"family{number % 10}" for number in range(60)]
-    split = split_proteins(names, clusters, 0, 0.3)
+    split = split_proteins(names, clusters, 0, 0.3, 0.2)
     cluster_of = dict(zip(names, clusters, strict=True))
-    assert not {cluster_of[name] for name in split.train} & {cluster_of[name] for name in split.validation}
+    train, validation, test = (
+        {cluster_of[name] for name in side} for side in (split.train, split.validation, split.test)
+    )
+    assert len(train) + len(validation) + len(test) == len(train | validation | test) == 10
 
 
 def test_another_seed_gives_another_split():

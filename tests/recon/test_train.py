@@ -1,15 +1,21 @@
 import csv
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from hpc.stop_signal import EXIT_TERMINATED, EXIT_TO_BE_CONTINUED, StopRequest
 from recon.checkpoint import Snapshot, load_snapshot
+from recon.network import build_model
 from recon.run_folder import RunError
+from recon.split import Split
 from recon.train import main, train
 from recon.train_config import TrainConfig
-from recon.trainer import EpochMetrics, NonFiniteLossError, Trainer, build_model
+from recon.trainer import EpochMetrics, NonFiniteLossError, Trainer
+from recon.views import evaluation_order
 
 
 class KilledError(Exception):
@@ -43,30 +49,61 @@ def without_times(snapshot: Snapshot) -> list[dict[str, float]]:
     return [{name: value for name, value in row.items() if name != "elapsed_s"} for row in snapshot.history]
 
 
-def test_a_killed_run_continues_and_ends_with_the_very_same_weights_and_losses(tmp_path, tiny_config, monkeypatch):
-    # The learning rate drops and the merger starts at the border where the run is killed.
-    config = replace(tiny_config, epochs=3, single_view_epochs=1, learning_rate_drop_epoch=1)
-    train(config, tmp_path / "straight", "cpu")
-    with monkeypatch.context() as patched:
-        patched.setattr(Trainer, "train_epoch", killed_in_epoch(1, Trainer.train_epoch))
-        with pytest.raises(KilledError):
-            train(config, tmp_path / "killed", "cpu")
-    assert load_snapshot(tmp_path / "killed" / "snapshot.pt").epoch == 1
-    train(config, tmp_path / "killed", "cpu")
-    straight, resumed = (load_snapshot(tmp_path / name / "snapshot.pt") for name in ("straight", "killed"))
+def test_a_run_interrupted_ten_times_ends_with_the_very_same_weights_and_losses(tmp_path, tiny_config, monkeypatch):
+    # Interruptions come within epochs and at their ends; the learning rate drops and the merger starts between them.
+    config = replace(tiny_config, epochs=4, batch_size=1, single_view_epochs=1, learning_rate_drop_epoch=2)
+    assert train(config, tmp_path / "straight", "cpu") == 0
+    monkeypatch.setattr(Trainer, "steps", interrupted_after({1, 2, 4, 5, 6, 8, 9, 11, 12, 15}, Trainer.steps))
+    statuses = []
+    with StopRequest() as stop:
+        while not statuses or statuses[-1] == EXIT_TO_BE_CONTINUED:
+            stop.wants_requeue = False
+            statuses.append(train(config, tmp_path / "interrupted", "cpu", stop))
+    assert statuses == [EXIT_TO_BE_CONTINUED] * 10 + [0]
+    straight, resumed = (load_snapshot(tmp_path / name / "snapshot.pt") for name in ("straight", "interrupted"))
     for part in ("model", "optimizer", "scheduler", "epoch", "step", "best_validation_iou", "cpu_rng_state"):
         assert equal(getattr(straight, part), getattr(resumed, part)), part
     assert without_times(straight) == without_times(resumed)
 
 
-def killed_in_epoch(epoch, train_epoch):
-    def train_some(self: Trainer) -> EpochMetrics:
-        if self.epoch == epoch:
-            self._train_step(next(iter(self.batches)))  # half an epoch is lost, as it would be
-            raise KilledError
-        return train_epoch(self)
+def interrupted_after(steps, run_steps):
+    """Send this process Slurm's signal after each of the given steps of a run."""
 
-    return train_some
+    def run_some(self: Trainer):
+        for _ in run_steps(self):
+            if self.step in steps:
+                os.kill(os.getpid(), signal.SIGUSR2)
+            yield
+
+    return run_some
+
+
+def test_a_run_that_is_killed_without_a_warning_continues_from_the_last_epoch(tmp_path, tiny_config, monkeypatch):
+    def killed(self: Trainer):
+        for _ in steps(self):
+            if self.step == 3:
+                raise KilledError
+            yield
+
+    steps = Trainer.steps
+    config = replace(tiny_config, epochs=3)
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "steps", killed)
+        with pytest.raises(KilledError):
+            train(config, tmp_path / "killed", "cpu")
+    assert load_snapshot(tmp_path / "killed" / "snapshot.pt").epoch == 1
+    train(config, tmp_path / "killed", "cpu")
+    train(config, tmp_path / "straight", "cpu")
+    straight, resumed = (load_snapshot(tmp_path / name / "snapshot.pt") for name in ("straight", "killed"))
+    assert equal(straight.model, resumed.model)
+    assert without_times(straight) == without_times(resumed)
+
+
+def test_a_job_that_is_being_ended_saves_its_state_and_does_not_ask_to_be_continued(tmp_path, tiny_config):
+    with StopRequest() as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert train(tiny_config, tmp_path / "run", "cpu", stop) == EXIT_TERMINATED
+    assert load_snapshot(tmp_path / "run" / "snapshot.pt").step_in_epoch == 1
 
 
 def test_a_finished_run_ends_at_once_and_changes_nothing(tiny_runs, tiny_config, caplog):
@@ -102,11 +139,19 @@ def test_tensorboard_gets_every_scalar(tiny_runs):
     assert [event.step for event in events.Scalars("train/loss")] == [0, 1]
 
 
+def train_epoch(trainer: Trainer) -> EpochMetrics:
+    for _ in trainer.steps():
+        pass
+    return trainer.finish_epoch()
+
+
 def make_trainer(config: TrainConfig) -> Trainer:
     from recon.training_data import ProteinData
 
     data = ProteinData(Path(config.store), config.input_size)
-    return Trainer(config, data, [0, 2, 3], [1], torch.device("cpu"))
+    names = data.protein_ids
+    orders = {name: evaluation_order(0, name, data.num_views) for name in names}
+    return Trainer(config, data, Split((names[0], names[2], names[3]), (names[1],)), orders, torch.device("cpu"))
 
 
 def test_a_loss_that_is_no_number_stops_before_the_step_and_names_the_proteins(tiny_config):
@@ -114,7 +159,7 @@ def test_a_loss_that_is_no_number_stops_before_the_step_and_names_the_proteins(t
     trainer.data._images[2] = float("nan")
     weights = [parameter.detach().clone() for parameter in trainer.model.parameters()]
     with pytest.raises(NonFiniteLossError, match="got loss nan in epoch 0, step 0.*Its proteins: .*body02"):
-        trainer.train_epoch()
+        train_epoch(trainer)
     assert trainer.step == 0
     assert all(map(torch.equal, weights, trainer.model.parameters()))
 
@@ -124,16 +169,16 @@ def test_the_merger_has_a_learning_rate_of_its_own_and_both_are_halved(tiny_conf
     assert [group["lr"] for group in trainer.optimizer.param_groups] == [1e-3, 1e-4]
     num_merger = sum(parameter.numel() for parameter in trainer.model.merger.parameters())
     assert sum(parameter.numel() for parameter in trainer.optimizer.param_groups[1]["params"]) == num_merger
-    trainer.train_epoch()
+    train_epoch(trainer)
     assert [group["lr"] for group in trainer.optimizer.param_groups] == [5e-4, 5e-5]
 
 
 def test_the_merger_rests_while_single_views_are_trained(tiny_config):
     trainer = make_trainer(replace(tiny_config, single_view_epochs=1))
     before = [parameter.detach().clone() for parameter in trainer.model.merger.parameters()]
-    trainer.train_epoch()
+    train_epoch(trainer)
     assert all(map(torch.equal, before, trainer.model.merger.parameters()))
-    trainer.train_epoch()
+    train_epoch(trainer)
     assert not all(map(torch.equal, before, trainer.model.merger.parameters()))
 
 
@@ -145,7 +190,7 @@ def test_the_first_weights_follow_from_the_seed(tiny_config):
 
 def test_training_lowers_the_loss(tiny_config):
     trainer = make_trainer(replace(tiny_config, single_view_epochs=99))
-    losses = [trainer.train_epoch().train_loss for _ in range(6)]
+    losses = [train_epoch(trainer).train_loss for _ in range(6)]
     assert losses[-1] < 0.7 * losses[0]
 
 

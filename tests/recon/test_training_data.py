@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 import recon.training_data
 from afmsim.dataset import open_dataset
-from recon.training_data import EpochOrder, ProteinData, area_weights, stack_samples, training_batches
+from recon.training_data import EpochBatches, ProteinData, area_weights, stack_samples, training_batches
 from recon.views import training_views
 from tests.helpers.tiny_store import TARGET_SIZE, write_tiny_store
 
@@ -61,19 +63,42 @@ def test_a_dataset_without_finished_proteins_is_refused(tmp_path):
 
 def test_an_epoch_has_each_training_protein_as_often_as_asked(tiny_store):
     data = ProteinData(tiny_store, 32)
-    order = EpochOrder([0, 2, 5], repeats=4, seed=0)
-    batches = list(training_batches(data, order, num_views=2, seed=0, batch_size=5))
+    order = EpochBatches([0, 2, 5], repeats=4, seed=0, batch_size=5)
+    batches = list(training_batches(data, order, num_views=2, seed=0))
     proteins = torch.cat([batch.protein for batch in batches]).tolist()
     assert sorted(proteins) == [0] * 4 + [2] * 4 + [5] * 4
     assert batches[0].images.shape == (5, 2, 1, 32, 32)
     assert batches[0].occupancy.shape == (5, TARGET_SIZE, TARGET_SIZE, TARGET_SIZE)
 
 
+@given(
+    num_proteins=st.integers(1, 9),
+    repeats=st.integers(1, 3),
+    batch_size=st.integers(1, 8),
+    num_ranks=st.integers(1, 5),
+    data=st.data(),
+)
+def test_the_ranks_share_the_very_batches_of_one_rank_from_any_step_on(
+    num_proteins, repeats, batch_size, num_ranks, data
+):
+    shares = [EpochBatches(range(num_proteins), repeats, 0, batch_size, rank, num_ranks) for rank in range(num_ranks)]
+    alone = EpochBatches(range(num_proteins), repeats, 0, batch_size)
+    first_batch = data.draw(st.integers(0, alone.num_batches))
+    for batches in (alone, *shares):
+        batches.epoch, batches.first_batch = 3, first_batch
+    whole = list(alone)
+    assert len(whole) == len(alone) == alone.num_batches - first_batch
+    assert [len(batch) for batch in whole] == [alone.size_of(first_batch + number) for number in range(len(whole))]
+    for batch, parts in zip(whole, zip(*shares, strict=True), strict=True):
+        assert sorted(batch) == sorted(draw for part in parts for draw in part)
+        assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
 def test_a_sample_shows_its_views_as_they_are_stored_without_any_mirroring(tiny_store):
     data = ProteinData(tiny_store, 32)
-    order = EpochOrder([3], repeats=4, seed=7)
+    order = EpochBatches([3], repeats=4, seed=7, batch_size=4)
     order.epoch = 5
-    (batch,) = training_batches(data, order, num_views=3, seed=7, batch_size=4)
+    (batch,) = training_batches(data, order, num_views=3, seed=7)
     expected = {data.images(3, training_views(7, 5, "body03", repeat, 5, 3)).tobytes() for repeat in range(4)}
     assert {images.numpy().tobytes() for images in batch.images} == expected
 
