@@ -76,17 +76,23 @@ def support_offsets(rotations, directions, supports, support_map, heights, subst
         right = np.zeros(3)
         for axis in range(3):
             normal[axis, axis] = prior_weight
+        v = np.empty(3)
         for index in range(len(directions)):
-            v = rotation @ directions[index]
+            for axis in range(3):
+                v[axis] = (
+                    rotation[axis, 0] * directions[index, 0]
+                    + rotation[axis, 1] * directions[index, 1]
+                    + rotation[axis, 2] * directions[index, 2]
+                )
             if v[2] >= 0:
                 known = support_map[int(v[1] * half + half + 0.5), int(v[0] * half + half + 0.5)]
                 _add_equation(normal, right, v, known - supports[index], 1.0)
         down = rotation[2]  # minus this is the target's downward direction in the source's frame
         if -down[2] > 0:
             index = _nearest_direction(directions, -down)
-            v = np.array((0.0, 0.0, -1.0))
+            v[0], v[1], v[2] = 0.0, 0.0, -1.0
             _add_equation(normal, right, v, target_height - supports[index], substrate_weight)
-            v = -rotation[:, 2].astype(np.float64)
+            v[0], v[1], v[2] = -rotation[0, 2], -rotation[1, 2], -rotation[2, 2]
             known = support_map[int(v[1] * half + half + 0.5), int(v[0] * half + half + 0.5)]
             _add_equation(normal, right, v, known - source_height, substrate_weight)
         offsets[candidate] = np.linalg.solve(normal, right)

@@ -24,6 +24,10 @@ class Poses:
             np.concatenate([self.offsets, offset[None]]),
         )
 
+    def first(self, num_views: int) -> "Poses":
+        """Return the poses at the first positions."""
+        return Poses(self.views[:num_views], self.rotations[:num_views], self.offsets[:num_views])
+
     def without(self, position: int) -> "Poses":
         """Return the poses without the one at a position."""
         return Poses(*(np.delete(part, position, axis=0) for part in (self.views, self.rotations, self.offsets)))

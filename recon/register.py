@@ -17,9 +17,15 @@ from recon.poses import Poses, only_pose
 from recon.view_stack import NUM_POINTS, ViewStack, fit_arrays, prepare_views
 
 MAX_ARRANGEMENTS = 4
-"""Arrangements kept while views join."""
+"""Arrangements kept while few views are placed."""
+NUM_DECISIVE = 4
+"""With this many views placed, the best arrangement is taken."""
 NUM_ANCHORS = 3
-"""Placed views that a new one is searched against."""
+"""Placed views that a new one is searched against, one after the other until it fits."""
+MAX_FIXED = 8
+"""Placed views that a new one is tried against."""
+FITTING_COST = 1.0
+"""Less than this says that contacts outweigh breaches: the view fits."""
 JOINT_COSTS = (*FINE_COSTS, FitCost(band=0.5, clip=2.0, surface_band=0.15, grid_weight=0.005, surface_weight=1.0))
 
 
@@ -75,6 +81,8 @@ def register(heights_nm: np.ndarray, pixel_size_nm: float) -> Registration:
     """
     stack = prepare_views(heights_nm, pixel_size_nm)
     poses = arrange(stack)
+    if stack.num_views == 1:
+        return _registration(stack, poses, np.zeros(1))
     arrays = fit_arrays(stack, NUM_POINTS)
     for cost in JOINT_COSTS:
         poses = refine_jointly(arrays, cost, poses)
@@ -89,25 +97,26 @@ def arrange(stack: ViewStack) -> Poses:
     arrangements = [Arrangement(start, 0.0)]
     for view in waiting:
         longer = [new for old in arrangements for new in _with_view(stack, search, old, view)]
-        arrangements = sorted(longer, key=lambda arrangement: arrangement.cost)[:MAX_ARRANGEMENTS]
+        num_kept = MAX_ARRANGEMENTS if len(longer[0].poses.views) < NUM_DECISIVE else 1
+        arrangements = sorted(longer, key=lambda arrangement: arrangement.cost)[:num_kept]
     return arrangements[0].poses.in_order()
 
 
 def _with_view(stack: ViewStack, search: PairSearches, arrangement: Arrangement, view: int) -> list[Arrangement]:
     """Return the arrangement with one more view, in each of its likely poses."""
     poses = arrangement.poses
-    candidates = [_seen_from_world(poses, anchor, search(int(poses.views[anchor]), view)) for anchor in _anchors(poses)]
-    rotations, offsets = (np.concatenate(parts) for parts in zip(*candidates, strict=True))
-    found = refine_hypotheses(stack, view, poses, rotations, offsets)
-    num_placed = len(poses.views)
+    fixed = poses.first(MAX_FIXED)
+    found: list[tuple[np.ndarray, np.ndarray, float]] = []
+    for anchor in range(min(len(poses.views), NUM_ANCHORS)):
+        candidates = _seen_from_world(poses, anchor, search(int(poses.views[anchor]), view))
+        tried = refine_hypotheses(stack, view, fixed, *candidates)
+        found += zip(tried.rotations, tried.offsets, tried.costs, strict=True)
+        if min(cost for _, _, cost in found) < FITTING_COST:
+            break
     return [
-        Arrangement(poses.with_view(view, rotation, offset), arrangement.cost + cost * num_placed)
-        for rotation, offset, cost in zip(found.rotations, found.offsets, found.costs, strict=True)
+        Arrangement(poses.with_view(view, rotation, offset), arrangement.cost + cost * len(fixed.views))
+        for rotation, offset, cost in found
     ]
-
-
-def _anchors(poses: Poses) -> range:
-    return range(min(len(poses.views), NUM_ANCHORS))
 
 
 def _seen_from_world(poses: Poses, anchor: int, found: PoseHypotheses) -> tuple[np.ndarray, np.ndarray]:

@@ -17,7 +17,7 @@ MAX_CELLS = 64
 MARGIN_CELLS = 4
 """Empty cells around the image in the distance grid."""
 NUM_POINTS = 1536
-NUM_DIRECTIONS = 256
+NUM_DIRECTIONS = 128
 SUPPORT_MAP_SIZE = 65
 BLUR_CELLS = 1.2
 STEEPEST_SLOPE = 3.0

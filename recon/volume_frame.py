@@ -7,8 +7,8 @@ from numba import njit, prange
 
 from afmsim.voxelize import downsample_majority
 
-TRUTH_SAMPLES = 256
-"""Fine voxels per axis that a turned truth is sampled at before it is reduced by majority."""
+SAMPLES_PER_VOXEL = 4
+"""Points per axis of a voxel at which a turned truth is sampled before it is reduced by majority."""
 
 
 @dataclass(frozen=True)
@@ -70,18 +70,20 @@ def occupancy_in_frame(
     rotation, offset_nm
         Pose world -> view, `(3, 3)` and `(xyz,)`; the world's origin is the grid's centre.
     frame, size
-        The grid that is filled, and its voxels per axis, a divisor of `TRUTH_SAMPLES`.
+        The grid that is filled, and its voxels per axis.
 
     Returns
     -------
     numpy.ndarray
         uint8 `(z, y, x)`.
     """
-    step = frame.voxel_size_nm(TRUTH_SAMPLES) / voxel_size_nm
-    start_view = np.asarray(frame.center_xyz_nm) - (TRUTH_SAMPLES - 1) / 2 * frame.voxel_size_nm(TRUTH_SAMPLES)
+    num_samples = size * SAMPLES_PER_VOXEL
+    sample_size_nm = frame.voxel_size_nm(num_samples)
+    start_view = np.asarray(frame.center_xyz_nm) - (num_samples - 1) / 2 * sample_size_nm
     inverse = np.asarray(rotation, dtype=np.float64).T
     start = inverse @ (start_view - offset_nm) / voxel_size_nm + (occupancy.shape[0] - 1) / 2
-    return downsample_majority(_sample_body(occupancy, start, inverse * step, TRUTH_SAMPLES), size)
+    steps = inverse * (sample_size_nm / voxel_size_nm)
+    return downsample_majority(_sample_body(occupancy, start, steps, num_samples), size)
 
 
 @njit(cache=True, parallel=True, error_model="numpy")
