@@ -30,7 +30,7 @@ def main() -> None:
     args = parser.parse_args()
     num_atoms, solid_s, rest_s, views_s = [], [], [], []
     print("protein       atoms   solid (ms)   25 views (ms)   reduce, pack (ms)   peak memory so far (GB)")
-    for structure in structures_of_all_sizes(args.structures, args.num):
+    for structure in structures_of_all_sizes(args.structures, args.num, most_atoms=10**9):
         positions_nm, radii_nm = structure.positions_nm, structure.radii_nm
         placement = placement_of_atoms(positions_nm, radii_nm)
         seconds, solid = median_s(lambda: solvent_excluded_occupancy(positions_nm, radii_nm, placement))

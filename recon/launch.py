@@ -1,26 +1,40 @@
 """
 Train one network per number of views, score each, and write the report.
 
-Jobs run through submitit: on Slurm side by side, on this machine one after another, so that they do not fight for
-its cores. The same command started again goes on where it stopped.
+On Slurm: one array of trainings, a scoring after each, and a report after all; the command returns when they are
+submitted (--wait: when they have ended; --status: how they stand). A training that meets its time limit, is preempted
+or loses a rank is queued again and goes on at the same step. On this machine: one after another, so that they do not
+fight for its cores. The same command started again goes on where it stopped.
 """
 
 import argparse
 import logging
-import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from hpc.jobs import JobError, make_executor, resolve_cluster, submit, wait_for_job
+from hpc.jobs import JobError, make_executor, resolve_cluster, sbatch_text, submit, submit_array, wait_for_job
 from hpc.logs import set_up_logging
 from hpc.settings import add_setting_arguments, settings_from
+from recon.cluster_jobs import EvaluateJob, ReportJob, TrainJob
+from recon.cluster_policy import ClusterPolicy, add_policy_arguments, policy_from
 from recon.evaluate import DEFAULT_VIEW_COUNTS
+from recon.run_status import JOBS_FOLDER, SubmittedJob, keep_jobs
 from recon.train_config import TrainConfig
-from recon.train_job import TrainJob
+from recon.watch import print_status, watch
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The jobs of a launch; each training is followed by the evaluation at its place."""
+
+    runs: Path
+    trainings: list[TrainJob]
+    evaluations: list[EvaluateJob]
+    report: ReportJob
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -29,33 +43,32 @@ def build_parser() -> argparse.ArgumentParser:
         prog="python -m recon.launch", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--views", type=int, nargs="+", required=True, help="numbers of views, one training run each")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--views", type=int, nargs="+", help="numbers of views, one training run each")
+    what.add_argument("--status", type=Path, metavar="RUNS", help="show how the jobs launched into this folder stand")
     add("--runs", type=Path, default=Path("runs"), help="folder of the runs (default: %(default)s)")
     add(
         "--evaluate-views",
         type=int,
         nargs="+",
         default=list(DEFAULT_VIEW_COUNTS),
-        help="numbers of views to score with",
+        help="numbers of views to score with (default: 1 3 5 8 10)",
     )
     add("--device", choices=("auto", "cpu", "gpu"), default="auto", help="what computes (default: %(default)s)")
     add("--report", type=Path, help="report to write (default: report.html in the folder of the runs)")
-    add("--dry-run", action="store_true", help="say what would be submitted, and submit nothing")
-    policy = parser.add_argument_group("jobs")
-    policy.add_argument(
+    add(
+        "--dry-run",
+        action="store_true",
+        help="print what would be submitted (on Slurm: the scripts), and submit nothing",
+    )
+    add("--wait", action="store_true", help="on Slurm: show the jobs until they have ended")
+    add(
         "--cluster",
         choices=("auto", "slurm", "local"),
         default="auto",
-        help="where the jobs run; auto is Slurm where it exists and this machine otherwise (default: %(default)s)",
+        help="where the jobs run; auto is Slurm where a cluster answers, else this machine (default: %(default)s)",
     )
-    policy.add_argument("--timeout-min", type=int, default=24 * 60, help="time limit in minutes (default: %(default)s)")
-    policy.add_argument("--gpus", type=int, default=1, help="GPUs per job, where there are any (default: %(default)s)")
-    policy.add_argument("--cpus", type=int, default=4, help="cores per job, on Slurm (default: %(default)s)")
-    policy.add_argument(
-        "--memory-gb", type=int, default=64, help="memory per job in GB, on Slurm (default: %(default)s)"
-    )
-    policy.add_argument("--partition", help="Slurm partition")
-    policy.add_argument("--account", help="Slurm account")
+    add_policy_arguments(parser)
     add_setting_arguments(parser, TrainConfig, skip=("views",))
     return parser
 
@@ -65,85 +78,118 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     set_up_logging()
     try:
-        jobs = plan_jobs(arguments)
-        cluster = resolve_cluster(arguments.cluster)
-        policy = job_policy(arguments, cluster)
+        if arguments.status:
+            return print_status(arguments.status)
+        plan, policy = plan_jobs(arguments), policy_from(arguments)
         if arguments.dry_run:
-            sys.stdout.write(describe(jobs, cluster, policy))
+            cluster = arguments.cluster if arguments.cluster == "slurm" else resolve_cluster(arguments.cluster)
+            sys.stdout.write(describe(plan, cluster, policy))
             return 0
-        num_failed = run_jobs(jobs, cluster, arguments.runs / "jobs", policy)
+        cluster = resolve_cluster(arguments.cluster)
+        check_store(Path(arguments.store))
+        if cluster == "local":
+            return run_here(plan, policy)
+        jobs = submit_to_slurm(plan, policy)
+        return watch(plan.runs, jobs) if arguments.wait else 0
     except (ValueError, OSError, JobError) as error:
         sys.stderr.write(f"recon.launch: {error}\n")
         return 2
-    if num_failed:
-        sys.stderr.write(f"recon.launch: {num_failed} of {len(jobs)} jobs failed; the same command tries them again\n")
-        return 1
-    from recon.report import main as report
-
-    return report(["--runs", str(arguments.runs), "--out", str(arguments.report or arguments.runs / "report.html")])
 
 
-def plan_jobs(arguments: argparse.Namespace) -> list[TrainJob]:
-    """Return one job per number of views."""
-    return [
-        TrainJob(
-            config=settings_from(TrainConfig, vars(arguments) | {"views": views}),
-            run_path=(arguments.runs / f"views_{views:02d}").resolve(),
-            device=arguments.device,
-            evaluated_views=tuple(arguments.evaluate_views),
+def plan_jobs(arguments: argparse.Namespace) -> Plan:
+    """Return a training and an evaluation per number of views, and the report."""
+    runs = arguments.runs.resolve()
+    counts = sorted(set(arguments.views))
+    paths = [runs / f"views_{views:02d}" for views in counts]
+    evaluated = tuple(arguments.evaluate_views)
+    values = vars(arguments) | {"store": str(Path(arguments.store).resolve())}
+    return Plan(
+        runs=runs,
+        trainings=[
+            TrainJob(settings_from(TrainConfig, values | {"views": views}), path, arguments.device)
+            for views, path in zip(counts, paths, strict=True)
+        ],
+        evaluations=[EvaluateJob(path, evaluated, arguments.device) for path in paths],
+        report=ReportJob(runs, (arguments.report or runs / "report.html").resolve()),
+    )
+
+
+def check_store(store: Path) -> None:
+    """Refuse a dataset that is not there now rather than in every job."""
+    if not (store / "zarr.json").is_file():
+        raise ValueError(
+            f"expected a dataset at {store}, found none; name it with --store, or build one with "
+            "`python -m afmsim.build`"
         )
-        for views in sorted(set(arguments.views))
+
+
+def describe(plan: Plan, cluster: str, policy: ClusterPolicy) -> str:
+    """Return what would be submitted: on Slurm the scripts of sbatch, one after another."""
+    names = [training.run_path.name for training in plan.trainings]
+    if cluster == "local":
+        lines = [f"{name}: train and score in {plan.runs / name}, on this machine" for name in names]
+        return "\n".join([*lines, f"report: {plan.report.out}", ""])
+    folder, python = plan.runs / JOBS_FOLDER, policy.python
+    training = policy.parameters()
+    scoring = policy.parameters("afterok:TRAINING")
+    report = policy.parameters("afterany:SCORINGS", is_report=True)
+    scripts = [
+        (f"training of {', '.join(names)}", sbatch_text(folder, len(names), python, name="train", **training)),
+        ("scoring, one job after each training", sbatch_text(folder, 1, python, name="evaluate", **scoring)),
+        ("report, after all scorings", sbatch_text(folder, 1, python, name="report", **report)),
     ]
+    return "\n".join(f"### {title}\n{text}" for title, text in scripts)
 
 
-def job_policy(arguments: argparse.Namespace, cluster: str) -> dict[str, Any]:
-    """Return submitit's parameters; an option that was not given is not passed on to Slurm at all."""
-    if cluster == "local":
-        return {"timeout_min": arguments.timeout_min, "gpus_per_node": arguments.gpus}
-    policy = {
-        "timeout_min": arguments.timeout_min,
-        # Some Slurm versions refuse a request for no GPU.
-        "gpus_per_node": arguments.gpus or None,
-        "cpus_per_task": arguments.cpus,
-        "mem_gb": arguments.memory_gb,
-        "slurm_partition": arguments.partition,
-        "slurm_account": arguments.account,
-    }
-    return {name: value for name, value in policy.items() if value is not None}
+def submit_to_slurm(plan: Plan, policy: ClusterPolicy) -> list[SubmittedJob]:
+    """Submit all jobs with their dependencies; keep and return what `--status` needs of them."""
+    folder, python = plan.runs / JOBS_FOLDER, policy.python
+    kept: list[SubmittedJob] = []
+
+    def keep(role: str, run: str, job: object) -> None:
+        job_id, num_tasks = job.job_id, job.num_tasks  # type: ignore[attr-defined]
+        kept.append(SubmittedJob(role, run, "slurm", job_id, num_tasks))
+        keep_jobs(plan.runs, kept)
+        logger.info("%s is job %s", f"{role} {run}".strip(), job_id)
+
+    executor = make_executor("slurm", folder, python, name="train", **policy.parameters())
+    trainings = submit_array(executor, plan.trainings)
+    for one, job in zip(plan.trainings, trainings, strict=True):
+        keep("train", one.run_path.name, job)
+    scorings = []
+    for evaluation, job in zip(plan.evaluations, trainings, strict=True):
+        after = policy.parameters(f"afterok:{job.job_id}")
+        scorings.append(submit(make_executor("slurm", folder, python, name="evaluate", **after), evaluation))
+        keep("evaluate", evaluation.run_path.name, scorings[-1])
+    # After any end: the report shows the runs that were scored.
+    after = policy.parameters("afterany:" + ":".join(job.job_id for job in scorings), is_report=True)
+    keep("report", "", submit(make_executor("slurm", folder, python, name="report", **after), plan.report))
+    return kept
 
 
-def describe(jobs: Sequence[TrainJob], cluster: str, policy: dict[str, Any]) -> str:
-    """Return in words what would be submitted, one line per job."""
-    settings = ", ".join(f"{name} {value}" for name, value in policy.items())
-    lines = [f"{job.run_path.name}: train and score in {shlex.quote(str(job.run_path))}" for job in jobs]
-    return "\n".join([f"on {cluster}, with {settings}:", *lines, ""])
-
-
-def run_jobs(jobs: Sequence[TrainJob], cluster: str, folder: Path, policy: dict[str, Any]) -> int:
-    """Run all jobs, whatever becomes of each; return how many failed."""
-    if cluster == "local":
-        return sum(_num_failed(_submit([job], cluster, folder, policy)) for job in jobs)
-    return _num_failed(_submit(jobs, cluster, folder, policy))
-
-
-def _submit(jobs: Sequence[TrainJob], cluster: str, folder: Path, policy: dict[str, Any]) -> list[Any]:
-    submitted = []
-    for job in jobs:
-        executor = make_executor(cluster, folder, name=job.run_path.name, **policy)
-        submitted.append(submit(executor, job))
-        logger.info("%s is job %s, its log is %s", job.run_path.name, submitted[-1].job_id, submitted[-1].paths.stderr)
-    return submitted
-
-
-def _num_failed(submitted: Sequence[Any]) -> int:
+def run_here(plan: Plan, policy: ClusterPolicy) -> int:
+    """Run one job after another, whatever becomes of each; return the exit status."""
     num_failed = 0
-    for job in submitted:
+    for training, evaluation in zip(plan.trainings, plan.evaluations, strict=True):
         try:
-            wait_for_job(job, sys.stderr.write)
+            for job in (training, evaluation):
+                executor = make_executor(
+                    "local",
+                    plan.runs / JOBS_FOLDER,
+                    name=training.run_path.name,
+                    timeout_min=policy.timeout_min,
+                    gpus_per_node=policy.gpus_per_node,
+                )
+                wait_for_job(submit(executor, job), sys.stderr.write)
         except JobError as error:
             logger.error("%s", error)
             num_failed += 1
-    return num_failed
+    if num_failed:
+        total = len(plan.trainings)
+        sys.stderr.write(f"recon.launch: {num_failed} of {total} runs failed; the same command tries them again\n")
+        return 1
+    plan.report()
+    return 0
 
 
 if __name__ == "__main__":

@@ -51,6 +51,7 @@ class RunFolder:
         self.tensorboard_path = self.path / "tensorboard"
         self.predictions_path = self.path / "predictions"
         self.iou_by_views_path = self.path / "iou_by_views.csv"
+        self.iou_by_size_path = self.path / "iou_by_size.csv"
         self.iou_per_protein_path = self.path / "iou_per_protein.csv"
         self.baselines_path = self.path / "baselines.csv"
         self.evaluation_views_path = self.path / "evaluation_views.csv"

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from recon.baselines import MEAN_SHAPE
-from recon.evaluate import ScoreRow
 from recon.run_folder import RunError, RunFolder, RunRecord, read_rows
+from recon.scores import ScoreRow
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,10 @@ def _score_row(row: dict[str, str]) -> ScoreRow:
         iou_mean=float(row["iou_mean"]),
         iou_std=float(row["iou_std"]),
         threshold=float(row["threshold"]),
+        iou_low=float(row["iou_low"]),
+        iou_high=float(row["iou_high"]),
+        mean_shape_iou=float(row["mean_shape_iou"]),
+        best_ball_iou=float(row["best_ball_iou"]),
     )
 
 

@@ -16,7 +16,7 @@ class TrainConfig:
     not kept for the test.
     """
 
-    store: str = setting("dataset to train on, a Zarr store")
+    store: str = setting("dataset to train on, a Zarr store", "dataset.zarr")
     views: int = setting("number of views of each protein that the network sees at a time")
     size: str = setting("network: A is the paper's, with refiner; F is small and fast", "A", ("A", "F"))
     input_size: int = setting("edge of the images that the network sees, in pixels", 224)

@@ -174,12 +174,14 @@ class Trainer:
 
     def _network_of_epoch(self) -> nn.Module:
         """Return the model as it is called in this epoch: wrapped where there are several ranks."""
+        # What single views leave without a gradient is not to be waited for by the exchange of gradients.
+        for part in (self.model.merger, self.model.refiner):
+            if part is not None:
+                part.requires_grad_(not self.is_single_view)
         if self.ranks.size == 1:
             return self.model
         return nn.parallel.DistributedDataParallel(
             self.model,
-            # Merger and refiner have no gradient while single views are trained.
-            find_unused_parameters=self.is_single_view,
             # All ranks see the same statistics, so their buffers are equal without any exchange.
             broadcast_buffers=False,
             gradient_as_bucket_view=True,

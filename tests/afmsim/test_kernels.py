@@ -10,9 +10,13 @@ import numpy
 import pytest
 
 import afmsim
+from afmsim.build_config import BuildConfig
+from afmsim.dataset import VIEW_ARRAY_OF_RENDERING
 from afmsim.orientation import random_rotations
+from afmsim.pymol_surface import SurfaceMesh
 from afmsim.render import field_of_view_nm, prepare_body, render_heights, thickness_maps
-from afmsim.solvent_surface import placement_of_atoms, solvent_excluded_occupancy
+from afmsim.sample import make_sample
+from afmsim.solvent_surface import AtomSpheres, placement_of_atoms, solvent_excluded_occupancy
 from afmsim.tip import Tip, scan
 from afmsim.voxelize import (
     GridPlacement,
@@ -136,6 +140,26 @@ def test_kernels_scan_with_a_tip_as_the_cpu_to_the_bit(xp):
     height_nm = (numpy.random.default_rng(0).random((3, 20, 27)) ** 3 * 5).astype(numpy.float32)
     expected = scan(height_nm, Tip(1.0), 0.4)
     numpy.testing.assert_array_equal(to_numpy(scan(xp.asarray(height_nm), Tip(1.0), 0.4, xp)), expected)
+
+
+@pytest.mark.parametrize("rendering", ["height", "density"])
+@pytest.mark.parametrize("surface", ["pymol", "ses"])
+def test_a_whole_sample_of_the_kernels_is_that_of_the_cpu(xp, surface, rendering):
+    vertices, faces = MESHES["asymmetric"]
+    shape = (
+        SurfaceMesh(vertices, faces)
+        if surface == "pymol"
+        else AtomSpheres(numpy.random.default_rng(2).uniform(-1, 1, (80, 3)), numpy.full(80, 0.17))
+    )
+    config = BuildConfig(surface=surface, rendering=rendering, grid_size=64, image_size=40, num_views=3)
+    expected, sample = make_sample(shape, "body", config), make_sample(shape, "body", config, xp)
+    for name in ("occupancy", "occupancy_fine", "view_rotation"):
+        numpy.testing.assert_array_equal(sample.arrays[name], expected.arrays[name])
+    views = VIEW_ARRAY_OF_RENDERING[rendering]
+    assert expected.arrays[views].max() > 50
+    differences = numpy.abs(sample.arrays[views].astype(int) - expected.arrays[views])
+    assert (differences <= 1).mean() > 0.9999
+    assert sample.pixel_size_nm == expected.pixel_size_nm
 
 
 def test_kernels_find_the_field_of_view_of_the_cpu_and_nothing_in_an_empty_grid(xp):

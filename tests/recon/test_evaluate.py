@@ -1,13 +1,15 @@
 import csv
+import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from recon.evaluate import _at_training_threshold, evaluate, main
+from recon.evaluate import evaluate, main
 from recon.metrics import THRESHOLDS, iou_per_protein
 from recon.run_folder import RunFolder
+from recon.scores import at_training_threshold
 from recon.views import evaluation_order
 
 
@@ -18,7 +20,11 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 def test_the_table_has_exactly_these_columns_and_a_row_per_view_count_and_split(tiny_runs):
     path = tiny_runs / "views_02" / "iou_by_views.csv"
-    assert path.read_text().splitlines()[0] == "views,split,num_proteins,iou_mean,iou_std,threshold"
+    first, second = (
+        "views,split,num_proteins,iou_mean,iou_std,threshold",
+        "iou_low,iou_high,mean_shape_iou,best_ball_iou",
+    )
+    assert path.read_text().splitlines()[0] == f"{first},{second}"
     found = [(row["views"], row["split"], row["num_proteins"]) for row in rows_of(path)]
     sides = (("train", "4"), ("validation", "1"), ("test", "1"))
     expected = [(views, *side) for views in ("1", "2", "5") for side in sides]
@@ -37,9 +43,8 @@ def test_the_table_is_the_mean_and_spread_of_the_single_proteins(tiny_runs):
 def test_both_splits_are_scored_at_the_threshold_of_the_training_proteins():
     train, validation = np.zeros((2, len(THRESHOLDS), 3))
     train[4], validation[9] = 0.8, 0.9
-    (_, train_iou, train_threshold), (_, validation_iou, threshold) = _at_training_threshold(
-        {"train": train, "validation": validation}
-    )
+    chosen = at_training_threshold({"train": train, "validation": validation})
+    (train_iou, train_threshold), (validation_iou, threshold) = chosen["train"], chosen["validation"]
     assert train_threshold == threshold == THRESHOLDS[4]
     assert train_iou.tolist() == [0.8] * 3
     assert validation_iou.tolist() == [0] * 3
@@ -61,10 +66,15 @@ def test_a_saved_prediction_scores_what_the_table_says(tiny_runs):
 
 def test_the_baseline_is_the_mean_training_shape_at_its_own_training_threshold(tiny_runs):
     run = RunFolder(tiny_runs / "views_02")
-    train, validation, test = rows_of(run.baselines_path)
-    assert [row["split"] for row in (train, validation, test)] == ["train", "validation", "test"]
-    assert train["baseline"] == "mean_training_shape"
-    assert train["threshold"] == validation["threshold"] == test["threshold"]
+    rows = rows_of(run.baselines_path)
+    names = ("mean_training_shape", "best_ball")
+    assert [(row["baseline"], row["split"]) for row in rows] == [
+        (name, split) for name in names for split in ("train", "validation", "test")
+    ]
+    assert len({row["threshold"] for row in rows[:3]}) == 1
+    for score in rows_of(run.iou_by_views_path):
+        (mean_shape, ball) = (row["iou_mean"] for row in rows if row["split"] == score["split"])
+        assert (score["mean_shape_iou"], score["best_ball_iou"]) == (mean_shape, ball)
 
 
 def test_scores_come_from_the_views_that_the_run_keeps(tiny_runs, tmp_path):
@@ -76,6 +86,27 @@ def test_scores_come_from_the_views_that_the_run_keeps(tiny_runs, tmp_path):
     run.keep_view_orders({name: order[::-1] for name, order in kept.items()})
     evaluate(tmp_path / "run", [1, 2, 5], device_name="cpu")
     assert run.iou_per_protein_path.read_bytes() != before
+
+
+def test_the_groups_by_size_are_the_whole_split_again(tiny_runs):
+    run = RunFolder(tiny_runs / "views_02")
+    rows = rows_of(run.iou_by_size_path)
+    assert {row["size_nm"] for row in rows} == {"8-12"}  # 64 voxels of 0.125 nm
+    whole = [
+        (row["views"], row["split"], row["iou_mean"], row["best_ball_iou"]) for row in rows_of(run.iou_by_views_path)
+    ]
+    assert [(row["views"], row["split"], row["iou_mean"], row["best_ball_iou"]) for row in rows] == whole
+
+
+def test_one_file_has_settings_versions_commit_and_table(tiny_runs, tiny_config):
+    run = RunFolder(tiny_runs / "views_02")
+    results = json.loads(run.results_path.read_text())
+    assert results["config"]["batch_size"] == tiny_config.batch_size
+    assert results["versions"]["torch"]
+    assert results["commit"] == run.read_record().commit
+    assert [f"{row['iou_mean']}" for row in results["scores"]] == [
+        row["iou_mean"] for row in rows_of(run.iou_by_views_path)
+    ]
 
 
 def test_scoring_twice_gives_the_same_table(tiny_runs):
