@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from recon.carve_refiner import CarveRefiner
 
 KNOWN, REGISTER, REFINE = "known", "register", "register+refine"
-SHAPE_METHODS = (KNOWN, REGISTER, REFINE)
 THRESHOLD = 0.5
 
 

@@ -39,9 +39,10 @@ def build_parser() -> argparse.ArgumentParser:
     add("--out", type=Path, required=True, help="file that the weights are written to")
     add("--epochs", type=int, default=12, help="passes over all samples (default: %(default)s)")
     add("--samples-per-protein", type=int, default=6, help="carved volumes per protein (default: %(default)s)")
+    add("--max-proteins", type=int, default=400, help="training proteins, taken evenly (default: %(default)s)")
     add("--batch-size", type=int, default=8, help="samples per step (default: %(default)s)")
     add("--learning-rate", type=float, default=3e-3, help="highest rate of one cycle (default: %(default)s)")
-    add("--validation-fraction", type=float, default=0.1, help="share that validates (default: %(default)s)")
+    add("--validation-fraction", type=float, default=0.2, help="share that validates (default: %(default)s)")
     add("--test-fraction", type=float, default=0.1, help="share that is left out (default: %(default)s)")
     add("--seed", type=int, default=0, help="seed of the split, the samples and the weights (default: %(default)s)")
     return parser
@@ -123,7 +124,13 @@ def _split_indices(dataset, arguments: argparse.Namespace) -> tuple[list[int], l
         num_taken[family[name] or name] += 1
         if num_taken[family[name] or name] <= MAX_RELATIVES:
             training.append(position[name])
-    return training, [position[name] for name in split.validation]
+    validation = [position[name] for name in split.validation]
+    return _thinned(training, arguments.max_proteins), _thinned(validation, arguments.max_proteins // 8)
+
+
+def _thinned(indices: list[int], most: int) -> list[int]:
+    """Return at most so many of the indices, evenly spread."""
+    return indices[:: -(-len(indices) // most)] if indices else []
 
 
 def _sizes(samples: "tuple[torch.Tensor, torch.Tensor]", repeats: int) -> tuple[int, int]:
