@@ -44,8 +44,8 @@ def refine_jointly(arrays: FitArrays, cost: FitCost, poses: Poses) -> Poses:
 
 def arrays_of(arrays: FitArrays, views: np.ndarray) -> FitArrays:
     """Return the arrays of some views only, in their order."""
-    per_view = [array[views] for array in arrays[:-2]]
-    return FitArrays(*per_view, *arrays[-2:])
+    per_view = {name: array[views] for name, array in arrays._asdict().items() if isinstance(array, np.ndarray)}
+    return arrays._replace(**per_view)
 
 
 def _step(pairs: np.ndarray, matrices: np.ndarray, rights: np.ndarray, num_views: int, damping: float) -> np.ndarray:

@@ -13,10 +13,10 @@ from recon.view_stack import NUM_DIRECTIONS, ViewStack, fit_arrays
 
 NUM_ROTATIONS = 15_000
 """About 10 degrees between neighbours."""
-NUM_REFINED = 128
+NUM_REFINED = 96
 NUM_HYPOTHESES = 6
-SEARCH_BAND_CELLS, SEARCH_CLIP_CELLS, SEARCH_STEP = 1.5, 3.5, 3
-NUM_COARSE_POINTS, NUM_FINE_POINTS = 384, 768
+SEARCH_BAND_CELLS, SEARCH_CLIP_CELLS, SEARCH_STEP = 1.5, 3.5, 2
+NUM_COARSE_POINTS, NUM_FINE_POINTS = 256, 512
 COARSE_COST = FitCost(band=1.0, clip=3.5, surface_band=1.0, grid_weight=1.0, surface_weight=0.0)
 FINE_COSTS = (
     FitCost(band=0.5, clip=2.0, surface_band=0.6, grid_weight=0.2, surface_weight=1.0),

@@ -10,9 +10,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recon.pose_fit_kernels import FitArrays, FitCost
+from recon.pose_fit_kernels import FitArrays, FitCost, fit_shares
 from recon.pose_graph import arrays_of, directed_pairs, refine_jointly
-from recon.pose_search import FINE_COSTS, PoseHypotheses, pair_costs, refine_hypotheses, search_pair
+from recon.pose_search import (
+    ALLOWANCE_CELLS,
+    CONTACT_BAND_CELLS,
+    FINE_COSTS,
+    PoseHypotheses,
+    refine_hypotheses,
+    search_pair,
+)
 from recon.poses import Poses, only_pose
 from recon.view_stack import NUM_POINTS, ViewStack, fit_arrays, prepare_views
 
@@ -26,6 +33,10 @@ MAX_FIXED = 8
 """Placed views that a new one is tried against."""
 FITTING_COST = 1.0
 """Less than this says that contacts outweigh breaches: the view fits."""
+STRANGER_BREACH = 0.1
+"""Where a tenth of the points break a surface, views are of different bodies: on training complexes, views of one
+body broke at most 0.03 of each other, the best fits of two bodies at least 0.14."""
+ACCEPTED_CONFIDENCE = 0.5
 JOINT_COSTS = (*FINE_COSTS, FitCost(band=0.5, clip=2.0, surface_band=0.15, grid_weight=0.005, surface_weight=1.0))
 
 
@@ -37,8 +48,13 @@ class Registration:
     """float64 `(view, 3, 3)`"""
     offsets_nm: np.ndarray
     """float64 `(view, xyz)`; x and y from the image's centre, z above the substrate"""
-    misfit: np.ndarray
-    """float64 `(view,)`: mean cost against the other views in square cells; 0 for a perfect fit that sees all"""
+    confidence: np.ndarray
+    """float64 `(view,)`: 1 where nothing in the other views speaks against this one, 0 for another molecule's view"""
+
+    @property
+    def is_accepted(self) -> np.ndarray:
+        """Bool `(view,)`: the view fits the others; the poses of views that do not are worth nothing."""
+        return self.confidence >= ACCEPTED_CONFIDENCE
 
 
 @dataclass(frozen=True)
@@ -80,18 +96,52 @@ def register(heights_nm: np.ndarray, pixel_size_nm: float) -> Registration:
         The images are not square, or one shows nothing above the substrate.
     """
     stack = prepare_views(heights_nm, pixel_size_nm)
-    poses = arrange(stack)
+    search = PairSearches(stack)
+    placed = arrange(stack, search)
     if stack.num_views == 1:
-        return _registration(stack, poses, np.zeros(1))
+        return _registration(stack, placed, np.ones(1))
+    accepted, confidence = _without_strangers(stack, placed)
+    for view in np.setdiff1d(placed.views, accepted.views):
+        likely = min(_with_view(stack, search, Arrangement(accepted, 0.0), int(view)), key=lambda one: one.cost)
+        again, again_confidence = _refined(stack, likely.poses)
+        if again_confidence[-1] >= ACCEPTED_CONFIDENCE:
+            accepted, confidence = again, again_confidence
+    return _registration(stack, *_with_rejected(placed, accepted, confidence))
+
+
+def _refined(stack: ViewStack, poses: Poses) -> tuple[Poses, np.ndarray]:
+    """Move all poses together; return them with the confidence in each."""
     arrays = fit_arrays(stack, NUM_POINTS)
     for cost in JOINT_COSTS:
         poses = refine_jointly(arrays, cost, poses)
-    return _registration(stack, poses, _costs_of_views(arrays, poses))
+    return poses, _confidence(arrays, poses)
 
 
-def arrange(stack: ViewStack) -> Poses:
+def _without_strangers(stack: ViewStack, poses: Poses) -> tuple[Poses, np.ndarray]:
+    """Refine, drop the view that fits worst, and so on until all fit; at least one view stays."""
+    poses, confidence = _refined(stack, poses)
+    while confidence.min() < ACCEPTED_CONFIDENCE and len(poses.views) > 2:
+        poses, confidence = _refined(stack, poses.without(_last_of_lowest(confidence)))
+    if confidence.min() < ACCEPTED_CONFIDENCE:
+        return poses.first(1), np.ones(1)
+    return poses, confidence
+
+
+def _last_of_lowest(confidence: np.ndarray) -> int:
+    return int(np.flatnonzero(confidence == confidence.min())[-1])
+
+
+def _with_rejected(placed: Poses, accepted: Poses, confidence: np.ndarray) -> tuple[Poses, np.ndarray]:
+    """Return all views in order: those accepted with their confidence, the others where they were, with none."""
+    all_confidence = np.zeros(len(placed.views))
+    all_confidence[accepted.views] = confidence
+    rotations, offsets = placed.rotations.copy(), placed.offsets.copy()
+    rotations[accepted.views], offsets[accepted.views] = accepted.rotations, accepted.offsets
+    return Poses(placed.views, rotations, offsets).seen_from(0), all_confidence
+
+
+def arrange(stack: ViewStack, search: PairSearches) -> Poses:
     """Place all views, the first at the origin; poses in the order of the views."""
-    search = PairSearches(stack)
     waiting = sorted(range(1, stack.num_views), key=lambda view: search(0, view).costs[0])
     start = only_pose(0)
     arrangements = [Arrangement(start, 0.0)]
@@ -125,19 +175,24 @@ def _seen_from_world(poses: Poses, anchor: int, found: PoseHypotheses) -> tuple[
     return rotations, found.rotations @ poses.offsets[anchor] + found.offsets
 
 
-def _costs_of_views(arrays: FitArrays, poses: Poses) -> np.ndarray:
-    """Return float64 `(view,)`: mean of `pair_costs` of a view with all others, both ways."""
+def _confidence(arrays: FitArrays, poses: Poses) -> np.ndarray:
+    """Return float64 `(view,)` from the median over the other views of the share of points that break a surface."""
+    num_views = len(poses.views)
     pairs = directed_pairs(poses.views)
     source, target = pairs.T
     source_poses = (poses.rotations[source], poses.offsets[source])
     target_poses = (poses.rotations[target], poses.offsets[target])
-    costs = pair_costs(arrays_of(arrays, poses.views), source_poses, target_poses, pairs)
-    sums = np.bincount(source, costs, len(poses.views)) + np.bincount(target, costs, len(poses.views))
-    return sums / max(2 * (len(poses.views) - 1), 1)
+    shares = fit_shares(
+        arrays_of(arrays, poses.views), source_poses, target_poses, pairs, CONTACT_BAND_CELLS, ALLOWANCE_CELLS
+    )
+    breach = np.zeros((num_views, num_views))
+    breach[source, target] = shares[:, 1]
+    of_pair = (breach + breach.T)[~np.eye(num_views, dtype=bool)].reshape(num_views, num_views - 1) / 2
+    return np.clip(1 - np.median(of_pair, axis=1) / STRANGER_BREACH, 0, 1)
 
 
-def _registration(stack: ViewStack, poses: Poses, costs: np.ndarray) -> Registration:
+def _registration(stack: ViewStack, poses: Poses, confidence: np.ndarray) -> Registration:
     """Go from cells and middles of boxes to nm and image centres."""
     centers = stack.centers.astype(np.float64)
     offsets = poses.offsets + centers - poses.rotations @ centers[0]
-    return Registration(poses.rotations, offsets * stack.cell_nm, costs)
+    return Registration(poses.rotations, offsets * stack.cell_nm, confidence)

@@ -8,8 +8,9 @@ from numba import njit, prange
 from recon.rotation_sampling import even_rotations
 
 F_SCORE_DISTANCE_NM = 1.0
-_NUM_ROTATIONS = 2000
-_NUM_REFINED = 8
+_NUM_ROTATIONS = 1500
+_NUM_REFINED = 3
+_NUM_COARSE_POINTS, _NUM_FINE_POINTS = 500, 2000
 _FIRST_STEP_DEG, _FIRST_STEP_VOXELS = 6.0, 1.0
 _NUM_HALVINGS = 6
 
@@ -75,9 +76,10 @@ def aligned_overlap(predicted: np.ndarray, truth: np.ndarray) -> float:
     points -= points.mean(axis=0)
     rotations = np.concatenate([np.eye(3)[None], even_rotations(_NUM_ROTATIONS)]).astype(np.float64)
     shifts = np.tile(center, (len(rotations), 1))
-    scores = _overlaps(soft_truth, points[:: max(1, len(points) // 1000)], rotations, shifts)
+    scores = _overlaps(soft_truth, _thinned(points, _NUM_COARSE_POINTS), rotations, shifts)
     best = np.argsort(scores)[::-1][:_NUM_REFINED]
-    found = [refined_alignment(soft_truth, points, rotations[start], shifts[start])[2] for start in best]
+    fine_points = _thinned(points, _NUM_FINE_POINTS)
+    found = [refined_alignment(soft_truth, fine_points, rotations[start], shifts[start])[2] for start in best]
     shared = max(found) * len(points)
     return max(overlap(predicted, truth), float(shared / (len(points) + soft_truth.sum() - shared)))
 
@@ -119,6 +121,11 @@ def refined_alignment(
             rotation, shift, shared = rotations[best], shifts[best], float(scores[best])
         scale /= 2
     return rotation, shift, shared
+
+
+def _thinned(points: np.ndarray, most: int) -> np.ndarray:
+    """Return at most about twice so many of the points."""
+    return points[:: max(1, len(points) // most)]
 
 
 def _points(body: np.ndarray) -> np.ndarray:

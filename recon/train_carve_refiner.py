@@ -19,6 +19,7 @@ from hpc.logs import set_up_logging
 if TYPE_CHECKING:
     import torch
 
+    from afmsim.dataset import Dataset
     from recon.carve_refiner import CarveRefiner
 
 logger = logging.getLogger(__name__)
@@ -108,7 +109,7 @@ def refiner_loss(logits: "torch.Tensor", occupancy: "torch.Tensor") -> "torch.Te
     return cross_entropy + (1 - intersection / union.clamp(min=1)).mean()
 
 
-def _split_indices(dataset, arguments: argparse.Namespace) -> tuple[list[int], list[int]]:  # type: ignore[no-untyped-def]
+def _split_indices(dataset: "Dataset", arguments: argparse.Namespace) -> tuple[list[int], list[int]]:
     """Return the indices of training and validation proteins."""
     from recon.split import split_proteins
 
@@ -147,7 +148,7 @@ def _validation_iou(model: "CarveRefiner", samples: "tuple[torch.Tensor, torch.T
     evidence, occupancy = samples
     model.eval()
     with torch.inference_mode():
-        logits = torch.cat([model(part.float()) for part in evidence.split(16)])
+        logits = torch.cat([model(part.float()) for part in torch.split(evidence, 16)])
     refined = iou_per_protein(logits.sigmoid().numpy(), occupancy.numpy(), 0.5)
     carved = iou_per_protein(evidence[:, 0].float().numpy(), occupancy.numpy(), 0.5)
     return float(np.mean(refined)), float(np.mean(carved))

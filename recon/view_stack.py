@@ -16,7 +16,7 @@ from recon.rotation_sampling import upper_directions
 MAX_CELLS = 64
 MARGIN_CELLS = 4
 """Empty cells around the image in the distance grid."""
-NUM_POINTS = 1536
+NUM_POINTS = 1024
 NUM_DIRECTIONS = 128
 SUPPORT_MAP_SIZE = 65
 BLUR_CELLS = 1.2
