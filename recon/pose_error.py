@@ -8,7 +8,7 @@ from recon.shape_metrics import refined_alignment
 LARGE_ERROR_DEG = 10.0
 """Larger errors are checked for being a symmetry of the body."""
 SAME_SHAPE_SHARE = 0.9
-"""A turn is a symmetry when the turned body shares this much with itself, at 32 voxels."""
+"""A turn is a symmetry when this share of the body's voxels lies in the turned body, at 32 voxels per axis."""
 
 
 def pose_errors_deg(found: np.ndarray, true: np.ndarray, body: np.ndarray) -> np.ndarray:
@@ -32,7 +32,12 @@ def _error_deg(error: np.ndarray, body: np.ndarray) -> float:
     angle = angle_deg(error, np.eye(3))
     if angle <= LARGE_ERROR_DEG:
         return angle
+    from scipy.ndimage import map_coordinates
+
     points = np.argwhere(body)[:, ::-1].astype(np.float64)
     center = points.mean(axis=0)
-    symmetry, _, shared = refined_alignment(body.astype(np.float64), points - center, error, center)
-    return min(angle, angle_deg(error, symmetry)) if shared >= SAME_SHAPE_SHARE else angle
+    soft_body = body.astype(np.float64)
+    symmetry, shift, _ = refined_alignment(soft_body, points - center, error, center)
+    moved = (points - center) @ symmetry.T + shift  # (point, xyz)
+    is_inside = map_coordinates(soft_body, moved.T[::-1], order=1) >= 0.5
+    return min(angle, angle_deg(error, symmetry)) if is_inside.mean() >= SAME_SHAPE_SHARE else angle
