@@ -65,7 +65,8 @@ def evaluate_shapes(task: ShapeTask, out: Path) -> list[ShapeRow]:
     Score methods protein by protein; write the table, the scores of each protein and three predictions.
 
     `out` is the table; beside it lie `<stem>_per_protein.csv` and, of the first method's largest number of views,
-    `<stem>_best.npz`, `<stem>_median.npz` and `<stem>_worst.npz`.
+    `<stem>_best.npz`, `<stem>_median.npz` and `<stem>_worst.npz`. Poses that were found are kept in `<stem>_poses/`:
+    the same command goes on where it was stopped, or adds a method without looking for them again.
 
     Raises
     ------
@@ -77,12 +78,13 @@ def evaluate_shapes(task: ShapeTask, out: Path) -> list[ShapeRow]:
         check_view_count(num_views, dataset.num_views)
     refiner = load_refiner_for(task.methods, task.refiner)
     proteins = chosen_proteins(dataset, task)
+    poses = out.with_name(f"{out.stem}_poses")
     scores: list[ShapeScore] = []
     shown: list[ShapePrediction] = []
     for number, protein in enumerate(proteins):
         order = evaluation_order(task.seed, dataset.protein_ids[protein], dataset.num_views)
         seen = see_protein(dataset, protein, order[: max(task.view_counts)], task.target_size)
-        for prediction in predictions(seen, task.methods, sorted(set(task.view_counts)), refiner):
+        for prediction in predictions(seen, task.methods, sorted(set(task.view_counts)), refiner, poses):
             scores.append(prediction.score)
         shown.append(prediction)  # the last method with the most views
         logger.info("%d of %d: %s, IoU %.3f", number + 1, len(proteins), seen.protein_id, prediction.score.iou)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from afmsim.dataset import Dataset
+from hpc.atomic_file import atomic_write
 from recon.carve import CarvedVolume, carve
 from recon.pose_error import pose_errors_deg
 from recon.register import Registration, register
@@ -95,20 +96,42 @@ def see_protein(dataset: Dataset, protein_index: int, view_indices: np.ndarray, 
 
 
 def predictions(
-    seen: SeenProtein, methods: Sequence[str], view_counts: Sequence[int], refiner: "CarveRefiner | None"
+    seen: SeenProtein, methods: Sequence[str], view_counts: Sequence[int], refiner: "CarveRefiner | None", poses: Path
 ) -> Iterator[ShapePrediction]:
-    """Yield the prediction of each method for each number of views, which are the first ones of those seen."""
+    """
+    Yield the prediction of each method for each number of views, which are the first ones of those seen.
+
+    Poses that were found are kept in the folder `poses` and not looked for again.
+    """
     for num_views in view_counts:
         if KNOWN in methods:
             yield _prediction(seen, KNOWN, num_views, _known_poses(seen, num_views), 0.0, None)
         if {REGISTER, REFINE} & set(methods):
-            started = time.perf_counter()
-            found = register(seen.heights_nm[:num_views], seen.pixel_size_nm)
-            elapsed_s = time.perf_counter() - started
+            found, elapsed_s = _found_poses(seen, num_views, poses)
             for method in (REGISTER, REFINE):
                 if method in methods:
                     network = refiner if method == REFINE else None
                     yield _prediction(seen, method, num_views, found, elapsed_s, network)
+
+
+def _found_poses(seen: SeenProtein, num_views: int, folder: Path) -> tuple[Registration, float]:
+    """Return the poses that registration finds and the seconds that it took, from the folder where they are there."""
+    path = folder / f"{seen.protein_id}_{num_views:02d}.npz"
+    if path.exists():
+        with np.load(path) as kept:
+            return Registration(kept["rotations"], kept["offsets_nm"], kept["confidence"]), float(kept["elapsed_s"])
+    started = time.perf_counter()
+    found = register(seen.heights_nm[:num_views], seen.pixel_size_nm)
+    elapsed_s = time.perf_counter() - started
+    with atomic_write(path) as temporary:
+        np.savez(
+            temporary,
+            rotations=found.rotations,
+            offsets_nm=found.offsets_nm,
+            confidence=found.confidence,
+            elapsed_s=elapsed_s,
+        )
+    return found, elapsed_s
 
 
 def load_refiner_for(methods: Sequence[str], path: Path | None) -> "CarveRefiner | None":

@@ -11,7 +11,7 @@ from recon.volume_frame import frame_of_view, occupancy_in_frame
 from tests.helpers.height_views import PlantedViews, planted_views, real_body, ring_body
 
 COMPLEXES = (
-    "1a2y 1acb 1ake 1b5f 1bui 1cs4 1h2t 1hvr 1igc 1jiw 1kjy 1lmb 1oo0 1tx4 1v74 2p1q 2trc 3aa7 3bh7 3g83".split()
+    ["1a2y", "1acb", "1ake", "1b5f", "1bui", "1cs4", "1h2t", "1hvr", "1igc", "1jiw", "1kjy", "1lmb", "1oo0", "1tx4", "1v74", "2p1q", "2trc", "3aa7", "3bh7", "3g83"]
 )
 NUM_VIEWS = 4
 TARGET_SIZE = 32
@@ -29,9 +29,7 @@ def true_poses_of(planted: PlantedViews) -> tuple[np.ndarray, np.ndarray]:
 def truth_in_first_view(planted: PlantedViews) -> np.ndarray:
     rotations, offsets_nm = true_poses_of(planted)
     frame = frame_of_view(planted.heights_nm[0], planted.pixel_size_nm)
-    return occupancy_in_frame(
-        planted.body, planted.voxel_size_nm, rotations[0], offsets_nm[0], frame, TARGET_SIZE
-    )
+    return occupancy_in_frame(planted.body, planted.voxel_size_nm, rotations[0], offsets_nm[0], frame, TARGET_SIZE)
 
 
 def carved_iou(planted: PlantedViews, rotations: np.ndarray, offsets_nm: np.ndarray) -> float:
