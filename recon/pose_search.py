@@ -25,7 +25,7 @@ FINE_COSTS = (
 REFINE_STEPS = 15
 SAME_POSE_DEG = 8.0
 SUBSTRATE_WEIGHT, PRIOR_WEIGHT = 8.0, 0.3
-CONTACT_BAND_CELLS, ALLOWANCE_CELLS = 0.3, 0.4
+CONTACT_BAND_CELLS = 0.3
 BREACH_WEIGHT = 20.0
 """A true pose has no breach, a wrong one of a symmetric body may have many contacts."""
 
@@ -75,12 +75,14 @@ def refine_hypotheses(
     arrays = fit_arrays(stack, NUM_FINE_POINTS)
     for cost in FINE_COSTS:
         _refine(arrays, cost, view, fixed, rotations, offsets)
-    costs = costs_against(arrays, view, fixed, rotations, offsets)
+    costs = costs_against(arrays, stack.allowance, view, fixed, rotations, offsets)
     order = np.argsort(costs)
     return PoseHypotheses(rotations[order], offsets[order], costs[order])
 
 
-def costs_against(arrays: FitArrays, view: int, fixed: Poses, rotations: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+def costs_against(
+    arrays: FitArrays, allowance: float, view: int, fixed: Poses, rotations: np.ndarray, offsets: np.ndarray
+) -> np.ndarray:
     """Return float64 `(candidate,)`: the mean of `pair_costs` between a view and the fixed ones."""
     num_candidates, num_fixed = len(rotations), len(fixed.views)
     candidate = np.repeat(np.arange(num_candidates), num_fixed)
@@ -88,20 +90,20 @@ def costs_against(arrays: FitArrays, view: int, fixed: Poses, rotations: np.ndar
     poses = (rotations[candidate], offsets[candidate])
     other_poses = (fixed.rotations[other], fixed.offsets[other])
     outward = np.stack([np.full(len(other), view), fixed.views[other]], axis=1)
-    costs = pair_costs(arrays, poses, other_poses, outward) + pair_costs(arrays, other_poses, poses, outward[:, ::-1])
+    costs = pair_costs(arrays, allowance, poses, other_poses, outward)
+    costs += pair_costs(arrays, allowance, other_poses, poses, outward[:, ::-1])
     return costs.reshape(num_candidates, num_fixed).mean(axis=1) / 2
 
 
 def pair_costs(
     arrays: FitArrays,
+    allowance: float,
     source_poses: tuple[np.ndarray, np.ndarray],
     target_poses: tuple[np.ndarray, np.ndarray],
     pairs: np.ndarray,
 ) -> np.ndarray:
     """Return float64 `(pair,)`: share of points without contact plus the weighted share of breaches."""
-    shares = fit_shares(
-        arrays, source_poses, target_poses, np.ascontiguousarray(pairs), CONTACT_BAND_CELLS, ALLOWANCE_CELLS
-    )
+    shares = fit_shares(arrays, source_poses, target_poses, np.ascontiguousarray(pairs), CONTACT_BAND_CELLS, allowance)
     return 1 - shares[:, 0] + BREACH_WEIGHT * shares[:, 1]
 
 

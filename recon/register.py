@@ -10,10 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recon.pose_fit_kernels import FitArrays, FitCost, fit_shares
+from recon.pose_fit_kernels import FitCost, fit_shares
 from recon.pose_graph import arrays_of, directed_pairs, refine_jointly
 from recon.pose_search import (
-    ALLOWANCE_CELLS,
     CONTACT_BAND_CELLS,
     FINE_COSTS,
     PoseHypotheses,
@@ -79,7 +78,7 @@ class PairSearches:
         return self._found[source, target]
 
 
-def register(heights_nm: np.ndarray, pixel_size_nm: float) -> Registration:
+def register(heights_nm: np.ndarray, pixel_size_nm: float, height_error_nm: float = 0.0) -> Registration:
     """
     Find the poses of views whose orientations and offsets are unknown.
 
@@ -89,13 +88,15 @@ def register(heights_nm: np.ndarray, pixel_size_nm: float) -> Registration:
         float `(view, row, col)`: square height maps of one scale, 0 on the substrate.
     pixel_size_nm
         Edge of a pixel.
+    height_error_nm
+        A point that lies this much above a surface speaks not against a pose, as with noise or a blunt tip.
 
     Raises
     ------
     ValueError
         The images are not square, or one shows nothing above the substrate.
     """
-    stack = prepare_views(heights_nm, pixel_size_nm)
+    stack = prepare_views(heights_nm, pixel_size_nm, height_error_nm)
     search = PairSearches(stack)
     placed = arrange(stack, search)
     if stack.num_views == 1:
@@ -114,7 +115,7 @@ def _refined(stack: ViewStack, poses: Poses) -> tuple[Poses, np.ndarray]:
     arrays = fit_arrays(stack, NUM_POINTS)
     for cost in JOINT_COSTS:
         poses = refine_jointly(arrays, cost, poses)
-    return poses, _confidence(arrays, poses)
+    return poses, _confidence(stack, poses)
 
 
 def _without_strangers(stack: ViewStack, poses: Poses) -> tuple[Poses, np.ndarray]:
@@ -175,16 +176,15 @@ def _seen_from_world(poses: Poses, anchor: int, found: PoseHypotheses) -> tuple[
     return rotations, found.rotations @ poses.offsets[anchor] + found.offsets
 
 
-def _confidence(arrays: FitArrays, poses: Poses) -> np.ndarray:
+def _confidence(stack: ViewStack, poses: Poses) -> np.ndarray:
     """Return float64 `(view,)` from the median over the other views of the share of points that break a surface."""
     num_views = len(poses.views)
     pairs = directed_pairs(poses.views)
     source, target = pairs.T
     source_poses = (poses.rotations[source], poses.offsets[source])
     target_poses = (poses.rotations[target], poses.offsets[target])
-    shares = fit_shares(
-        arrays_of(arrays, poses.views), source_poses, target_poses, pairs, CONTACT_BAND_CELLS, ALLOWANCE_CELLS
-    )
+    arrays = arrays_of(fit_arrays(stack, NUM_POINTS), poses.views)
+    shares = fit_shares(arrays, source_poses, target_poses, pairs, CONTACT_BAND_CELLS, stack.allowance)
     breach = np.zeros((num_views, num_views))
     breach[source, target] = shares[:, 1]
     of_pair = (breach + breach.T)[~np.eye(num_views, dtype=bool)].reshape(num_views, num_views - 1) / 2

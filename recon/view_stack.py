@@ -19,6 +19,8 @@ MARGIN_CELLS = 4
 NUM_POINTS = 1024
 NUM_DIRECTIONS = 128
 SUPPORT_MAP_SIZE = 65
+EXACT_ALLOWANCE_CELLS = 0.4
+"""Exact heights differ so much between neighbouring pixels."""
 BLUR_CELLS = 1.2
 STEEPEST_SLOPE = 3.0
 """Steeper pixels lie on walls, whose normals a height map does not show."""
@@ -29,6 +31,8 @@ class ViewStack:
     """The views of one protein, all arrays with the view as first axis."""
 
     cell_nm: float
+    allowance: float
+    """a point so far above a surface, in cells, does not break it"""
     heights: np.ndarray
     """float32 `(view, row, col)`, heights above the substrate in cells"""
     pixel_cells: float
@@ -71,7 +75,7 @@ def fit_arrays(stack: ViewStack, num_points: int) -> FitArrays:
     )
 
 
-def prepare_views(heights_nm: np.ndarray, pixel_size_nm: float) -> ViewStack:
+def prepare_views(heights_nm: np.ndarray, pixel_size_nm: float, height_error_nm: float = 0.0) -> ViewStack:
     """
     Prepare the views of one protein.
 
@@ -81,6 +85,8 @@ def prepare_views(heights_nm: np.ndarray, pixel_size_nm: float) -> ViewStack:
         float `(view, row, col)`, square images of one scale; 0 is substrate.
     pixel_size_nm
         Edge of a pixel.
+    height_error_nm
+        Points so far above a surface do not break it.
 
     Raises
     ------
@@ -94,7 +100,8 @@ def prepare_views(heights_nm: np.ndarray, pixel_size_nm: float) -> ViewStack:
     pixel_cells = 1 / pixels_per_cell
     num_levels = int(np.ceil(heights.max())) + 2 * MARGIN_CELLS
     views = [_prepare_view(view, pixel_cells, pixels_per_cell, num_levels) for view in heights]
-    return ViewStack(cell_nm, heights, pixel_cells, *(np.stack(parts) for parts in zip(*views, strict=True)))
+    allowance = EXACT_ALLOWANCE_CELLS + height_error_nm / cell_nm
+    return ViewStack(cell_nm, allowance, heights, pixel_cells, *(np.stack(parts) for parts in zip(*views, strict=True)))
 
 
 def _check_heights(heights_nm: np.ndarray) -> None:

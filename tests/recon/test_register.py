@@ -10,9 +10,10 @@ from recon.true_poses import relative_to_first
 from recon.volume_frame import frame_of_view, occupancy_in_frame
 from tests.helpers.height_views import PlantedViews, planted_views, real_body, ring_body
 
-COMPLEXES = (
-    ["1a2y", "1acb", "1ake", "1b5f", "1bui", "1cs4", "1h2t", "1hvr", "1igc", "1jiw", "1kjy", "1lmb", "1oo0", "1tx4", "1v74", "2p1q", "2trc", "3aa7", "3bh7", "3g83"]
-)
+COMPLEXES = [
+    "1a2y", "1acb", "1ake", "1b5f", "1bui", "1cs4", "1h2t", "1hvr", "1igc", "1jiw",
+    "1kjy", "1lmb", "1oo0", "1tx4", "1v74", "2p1q", "2trc", "3aa7", "3bh7", "3g83",
+]  # fmt: skip
 NUM_VIEWS = 4
 TARGET_SIZE = 32
 
