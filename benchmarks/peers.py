@@ -15,10 +15,10 @@ MOST_ATOMS_FOR_PYMOL = 60_000
 """PyMOL takes minutes for a ribosome; what is compared with it stays below."""
 
 
-def structures_of_all_sizes(path: Path, num_structures: int, most_atoms: int = MOST_ATOMS_FOR_PYMOL) -> list[Structure]:
-    """Return structures spread evenly over the sizes of a folder or list, smallest and largest included."""
+def structures_of_all_sizes(path: Path, num_structures: int) -> list[Structure]:
+    """Return structures spread evenly over the sizes of a folder or list, those too large for PyMOL left out."""
     sized = [(estimated_num_atoms(source.path), source) for source in find_sources(path)]
-    sources = [source for size, source in sorted(sized, key=lambda pair: pair[0]) if size <= most_atoms]
+    sources = [source for size, source in sorted(sized, key=lambda pair: pair[0]) if size <= MOST_ATOMS_FOR_PYMOL]
     chosen = np.unique(np.linspace(0, len(sources) - 1, min(num_structures, len(sources))).astype(int))
     return [read_structure(sources[index].path) for index in chosen]
 

@@ -11,15 +11,26 @@ import resource
 from pathlib import Path
 
 import numpy as np
-from peers import median_s, structures_of_all_sizes
+from peers import median_s
 
 from afmsim.orientation import random_rotations
 from afmsim.render import height_maps, prepare_body
 from afmsim.solvent_surface import placement_of_atoms, solvent_excluded_occupancy
+from afmsim.source_list import estimated_num_atoms, find_sources
+from afmsim.structure import Structure, read_structure
 from afmsim.voxelize import downsample_majority, pack_occupancy
 from hpc.atomic_file import atomic_write
 
 NUM_VIEWS = (1, 5, 10, 25, 50, 100)
+
+
+def structures_over_decades(path: Path, num_structures: int) -> list[Structure]:
+    """Return structures whose sizes are spread evenly on a logarithmic scale, as far as there are any."""
+    sources = sorted(find_sources(path), key=lambda source: estimated_num_atoms(source.path))
+    sizes = np.log([estimated_num_atoms(source.path) for source in sources])
+    wanted = np.linspace(sizes[0], sizes[-1], num_structures)
+    chosen = np.unique(np.abs(sizes - wanted[:, None]).argmin(axis=1))
+    return [read_structure(sources[index].path) for index in chosen]
 
 
 def main() -> None:
@@ -30,7 +41,7 @@ def main() -> None:
     args = parser.parse_args()
     num_atoms, solid_s, rest_s, views_s = [], [], [], []
     print("protein       atoms   solid (ms)   25 views (ms)   reduce, pack (ms)   peak memory so far (GB)")
-    for structure in structures_of_all_sizes(args.structures, args.num, most_atoms=10**9):
+    for structure in structures_over_decades(args.structures, args.num):
         positions_nm, radii_nm = structure.positions_nm, structure.radii_nm
         placement = placement_of_atoms(positions_nm, radii_nm)
         seconds, solid = median_s(lambda: solvent_excluded_occupancy(positions_nm, radii_nm, placement))
