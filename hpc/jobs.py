@@ -152,9 +152,9 @@ def wait_for_job(job: Any, on_log: Callable[[str], object]) -> Any:
 
 
 def job_result(job: Any) -> Any:
-    """Return what a job returned that has ended; JobError says why it failed and where its log is."""
+    """Return what a job's first task returned, when all have ended; JobError says why one failed, and its log."""
     try:
-        return job.result()
+        return job.results()[0]
     except Exception as error:
         raise JobError(f"job {job.job_id} failed: {_last_line(error)}; its log is {job.paths.stderr}") from error
 

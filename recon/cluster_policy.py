@@ -18,8 +18,8 @@ from hpc.stop_signal import EXIT_TO_BE_CONTINUED
 DEFAULT_PATH = Path("slurm/cluster.toml")
 
 # Killed by a signal, as a shell says it: SIGKILL (a lost rank, too little memory), SIGUSR1 and SIGUSR2 (Slurm's
-# warning, before the job was ready to note it).
-_KILLED = (128 + 9, 128 + 10, 128 + 12)
+# warning, before the job was ready to note it), and SIGTERM, by which srun ends the other ranks of a lost one.
+_KILLED = tuple(128 + number for number in (9, 10, 12, 15))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,10 +102,13 @@ def _teardown(max_restarts: int) -> list[str]:
     statuses = "|".join(str(status) for status in (EXIT_TO_BE_CONTINUED, *_KILLED))
     return [
         "status=$?",
+        # The last task of an array has the array's own number as SLURM_JOB_ID, which would name all its tasks.
+        'job="${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}"',
+        'job="${job:-$SLURM_JOB_ID}"',
         f'case "$status" in {statuses})',
         f'    if [ "${{SLURM_RESTART_COUNT:-0}}" -lt {max_restarts} ] &&',
-        '        [ "$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)" = RUNNING ]; then',
-        '        scontrol requeue "$SLURM_JOB_ID"',
+        '        [ "$(squeue --noheader --jobs="$job" --format=%T)" = RUNNING ]; then',
+        '        scontrol requeue "$job"',
         "    fi ;;",
         "esac",
         'exit "$status"',

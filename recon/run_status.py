@@ -38,7 +38,8 @@ class RunStatus:
     state: str
     epoch: str = ""
     loss: str = ""
-    iou: str = ""
+    train_iou: str = ""
+    validation_iou: str = ""
     left: str = ""
 
 
@@ -78,26 +79,32 @@ def _status(runs: Path, job: SubmittedJob, state: str) -> RunStatus:
     if job.role == "train":
         return _training_status(run, job, state)
     if job.role == "evaluate":
-        scores = {row["split"]: float(row["iou_mean"]) for row in read_rows(run.iou_by_views_path)}
-        shown = ", ".join(f"{split} {iou:.3f}" for split, iou in scores.items())
-        return RunStatus(job, state, iou=shown)
+        return _evaluation_status(run, job, state)
     return RunStatus(job, state)
 
 
 def _training_status(run: RunFolder, job: SubmittedJob, state: str) -> RunStatus:
+    epoch = left = ""
+    if run.progress_path.exists():
+        progress = json.loads(run.progress_path.read_text(encoding="utf-8"))
+        epoch, num_left = str(progress["epoch"]), progress["num_steps"] - progress["step"]
+        if progress["step"] and num_left:
+            left = _duration(progress["elapsed_s"] / progress["step"] * num_left)
     history = read_rows(run.metrics_path)
-    loss = f"{float(history[-1]['train_loss']):.4f}" if history else ""
-    iou = (
-        f"{float(history[-1]['train_iou']):.3f}, validation {float(history[-1]['validation_iou']):.3f}"
-        if history
-        else ""
+    if not history:
+        return RunStatus(job, state, epoch, left=left)
+    loss, train_iou, validation_iou = (
+        float(history[-1][name]) for name in ("train_loss", "train_iou", "validation_iou")
     )
-    if not run.progress_path.exists():
-        return RunStatus(job, state, loss=loss, iou=iou)
-    progress = json.loads(run.progress_path.read_text(encoding="utf-8"))
-    num_left = progress["num_steps"] - progress["step"]
-    left_s = progress["elapsed_s"] / progress["step"] * num_left if progress["step"] else 0.0
-    return RunStatus(job, state, str(progress["epoch"]), loss, iou, _duration(left_s) if num_left else "")
+    return RunStatus(job, state, epoch, f"{loss:.4f}", f"{train_iou:.3f}", f"{validation_iou:.3f}", left)
+
+
+def _evaluation_status(run: RunFolder, job: SubmittedJob, state: str) -> RunStatus:
+    """Show the scores with as many views as in training, where the run is scored with them."""
+    trained_views = run.read_record().config.views if run.config_path.exists() else 0
+    rows = [row for row in read_rows(run.iou_by_views_path) if row["views"] == str(trained_views)]
+    iou = {row["split"]: f"{float(row['iou_mean']):.3f}" for row in rows}
+    return RunStatus(job, state, train_iou=iou.get("train", ""), validation_iou=iou.get("validation", ""))
 
 
 def _duration(seconds: float) -> str:
@@ -107,10 +114,12 @@ def _duration(seconds: float) -> str:
 
 def status_table(statuses: Sequence[RunStatus]) -> "Table":
     """Return a table for the terminal."""
+    from rich.box import SIMPLE
     from rich.table import Table
 
-    table = Table("job", "run", "id", "state", "epoch", "loss", "IoU", "time left")
+    table = Table("job", "run", "id", "state", "epoch", "loss", "IoU", "unseen", "time left", box=SIMPLE, padding=0)
     for row in statuses:
         job = row.job
-        table.add_row(job.role, job.run, job.job_id, row.state, row.epoch, row.loss, row.iou, row.left)
+        cells = (row.state, row.epoch, row.loss, row.train_iou, row.validation_iou, row.left)
+        table.add_row(job.role, job.run, job.job_id, *cells)
     return table

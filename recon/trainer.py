@@ -183,7 +183,7 @@ class Trainer:
         return nn.parallel.DistributedDataParallel(
             self.model,
             # All ranks see the same statistics, so their buffers are equal without any exchange.
-            broadcast_buffers=False,
+            forward_sync_buffers=False,
             gradient_as_bucket_view=True,
         )
 

@@ -93,11 +93,11 @@ class SlurmCluster:
         """Submit a script with sbatch's own arguments, `settings` in its environment, and return the job id."""
         return int(self.run("sbatch", "--parsable", *arguments, settings=settings).split(";")[0])
 
-    def squeue(self, job_id: int) -> str:
+    def squeue(self, job_id: int | str) -> str:
         """Return the state of a job in one word, finished jobs included."""
         return self.job_field(job_id, "JobState")
 
-    def job_field(self, job_id: int, field: str) -> str:
+    def job_field(self, job_id: int | str, field: str) -> str:
         """Return one field that `scontrol show job` knows, such as `Restarts` or `ExitCode`."""
         text = self.run("scontrol", "--oneliner", "show", "job", str(job_id))
         found = re.search(rf"(?:^|\s){field}=(\S*)", text)
@@ -105,7 +105,7 @@ class SlurmCluster:
             raise KeyError(f"scontrol shows no field {field} for job {job_id}: {text}")
         return found.group(1)
 
-    def wait(self, job_id: int, timeout_s: float = 60.0) -> str:
+    def wait(self, job_id: int | str, timeout_s: float = 60.0) -> str:
         """Wait until a job has ended for good and return its state; TimeoutError tells where it hangs."""
         deadline_s = time.monotonic() + timeout_s
         while (state := self.squeue(job_id)) not in FINAL_STATES:

@@ -42,9 +42,20 @@ def test_auto_is_this_machine_where_there_is_no_sbatch(monkeypatch):
     assert resolve_cluster("auto") == "local"
 
 
-def test_auto_is_slurm_where_there_is_sbatch(monkeypatch):
-    monkeypatch.setattr(hpc.jobs.shutil, "which", lambda name: f"/usr/bin/{name}")
-    assert resolve_cluster("auto") == "slurm"
+@pytest.mark.parametrize(
+    ("ping", "cluster"),
+    [
+        ("echo 'Slurmctld(primary) at head is UP'", "slurm"),
+        ("echo 'Slurmctld(primary) at head is DOWN'; exit 1", "local"),
+        ("echo 'scontrol: error: resolve_ctls_from_dns_srv' >&2; exit 1", "local"),
+    ],
+)
+def test_auto_is_slurm_where_a_cluster_answers(tmp_path, monkeypatch, ping, cluster):
+    for name, script in (("sbatch", "true"), ("scontrol", ping)):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert resolve_cluster("auto") == cluster
 
 
 def test_slurm_is_refused_where_there_is_none(monkeypatch):

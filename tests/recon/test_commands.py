@@ -22,7 +22,7 @@ def test_help_imports_nothing_heavy(command):
 
 def test_learning_needs_neither_pymol_nor_mpi():
     program = (
-        "import sys, recon.trainer, recon.train, recon.evaluate, recon.report_page, recon.launch, recon.train_job\n"
+        "import sys, recon.trainer, recon.train, recon.evaluation, recon.report_page, recon.launch, recon.watch\n"
         "assert not {'pymol2', 'pymol', 'mpi4py'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -1,3 +1,6 @@
+import re
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -5,67 +8,120 @@ import pytest
 
 import recon.launch
 from hpc.jobs import JobError
-from recon.launch import build_parser, job_policy, main, plan_jobs, run_jobs
+from recon.launch import build_parser, main, plan_jobs
+from recon.run_status import SubmittedJob, keep_jobs, run_statuses
 
 ARGUMENTS = ["--store", "data.zarr", "--views", "8", "3", "8", "--runs", "runs", "--epochs", "7"]
 
 
-def test_there_is_one_job_per_number_of_views_in_a_folder_that_sorts_by_it():
-    jobs = plan_jobs(build_parser().parse_args(ARGUMENTS))
-    assert [job.config.views for job in jobs] == [3, 8]
-    assert [job.run_path for job in jobs] == [Path("runs/views_03").resolve(), Path("runs/views_08").resolve()]
-    assert all(job.config.epochs == 7 and job.evaluated_views == (1, 3, 5, 8, 10) for job in jobs)
+def test_there_is_one_training_per_number_of_views_in_a_folder_that_sorts_by_it():
+    plan = plan_jobs(build_parser().parse_args(ARGUMENTS))
+    assert [job.config.views for job in plan.trainings] == [3, 8]
+    paths = [Path("runs/views_03").resolve(), Path("runs/views_08").resolve()]
+    assert [job.run_path for job in plan.trainings] == [job.run_path for job in plan.evaluations] == paths
+    assert all(job.config.epochs == 7 for job in plan.trainings)
+    assert all(job.config.store == str(Path("data.zarr").resolve()) for job in plan.trainings)
+    assert all(job.views == (1, 3, 5, 8, 10) for job in plan.evaluations)
+    assert plan.report.out == Path("runs/report.html").resolve()
 
 
-def test_slurm_is_asked_only_for_what_was_given():
-    policy = job_policy(build_parser().parse_args([*ARGUMENTS, "--gpus", "0"]), "slurm")
-    assert set(policy) == {"timeout_min", "cpus_per_task", "mem_gb"}
-    policy = job_policy(build_parser().parse_args([*ARGUMENTS, "--partition", "gpu"]), "slurm")
-    assert policy["slurm_partition"] == "gpu"
-    assert policy["gpus_per_node"] == 1
-
-
-def test_a_dry_run_says_what_it_would_do_and_does_nothing(tmp_path, monkeypatch, capsys):
+def test_a_dry_run_prints_the_scripts_and_does_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert main([*ARGUMENTS, "--cluster", "local", "--dry-run"]) == 0
-    assert "views_03: train and score" in capsys.readouterr().out
+    options = ["--nodes", "2", "--gpus-per-node", "4", "--partition", "gpu", "--timeout-min", "90", "--image", "s.sif"]
+    assert main([*ARGUMENTS, "--cluster", "slurm", "--dry-run", "--max-parallel", "1", *options]) == 0
+    training, scoring, report = capsys.readouterr().out.split("### ")[1:]
+    expected = ["array=0-1%1", "nodes=2", "ntasks-per-node=4", "gpus-per-node=4", "partition=gpu", "time=90", "requeue"]
+    assert [line for line in expected if f"#SBATCH --{line}\n" not in training] == []
+    assert "--kill-on-bad-exit=1 apptainer exec --nv s.sif python -u -m submitit.core._submit" in training
+    assert "scontrol requeue" in training
+    assert "#SBATCH --signal=USR2@120\n" in training
+    assert "#SBATCH --account" not in training
+    assert "#SBATCH --dependency=afterok:TRAINING\n" in scoring
+    assert "--array" not in scoring
+    assert "#SBATCH --dependency=afterany:SCORINGS\n" in report
+    assert "gpus-per-node" not in report
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_login_node_needs_neither_torch_nor_cupy_nor_pymol(tmp_path):
+    hidden = ("torch", "cupy", "pymol", "pymol2", "mpi4py", "zarr", "scipy", "matplotlib", "h5py")
+    for name in hidden:
+        (tmp_path / f"{name}.py").write_text(f"raise ImportError('no {name} on this login node')\n")
+    for options in (["--help"], [*ARGUMENTS, "--cluster", "slurm", "--dry-run"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "recon.launch", *options],
+            env={"PYTHONPATH": str(tmp_path), "PATH": "/nowhere"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--cluster", "local"], "expected a dataset at .*data.zarr, found none; name it with --store"),
+        (["--cluster", "local", "--epochs", "0"], "expected epochs of at least 1"),
+        (["--policy", "absent.toml"], "expected the site's settings in absent.toml"),
+    ],
+)
+def test_a_users_mistake_is_one_sentence(tmp_path, monkeypatch, capsys, options, message):
+    monkeypatch.chdir(tmp_path)
+    assert main([*ARGUMENTS, *options]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("recon.launch: ")
+    assert re.search(message, error)
+
+
+def test_the_status_of_a_folder_without_a_launch_is_one_sentence(tmp_path, capsys):
+    assert main(["--status", str(tmp_path)]) == 2
+    assert "expected the jobs of a launch in" in capsys.readouterr().err
+
+
+def test_the_status_shows_how_far_a_run_is(tiny_runs):
+    jobs = [SubmittedJob(role, "views_02", "slurm", "7", 1) for role in ("train", "evaluate")]
+    keep_jobs(tiny_runs, jobs)
+    training, evaluation = run_statuses(tiny_runs, jobs, [SimpleNamespace(state="RUNNING")] * 2)
+    assert (training.state, training.epoch, training.left) == ("RUNNING", "2", "")
+    assert float(training.loss) > 0
+    assert 0 <= float(evaluation.validation_iou) <= 1
 
 
 @pytest.fixture
 def scheduler(monkeypatch):
-    """Record what happens to the jobs, of which the first fails."""
+    """Record what happens to the jobs, of which the first training fails."""
     events: list[tuple[str, str]] = []
 
-    def submit(name, job):
-        events.append(("submit", job.run_path.name))
-        return SimpleNamespace(name=job.run_path.name, job_id=name, paths=SimpleNamespace(stderr="log"))
+    def submit(_, job):
+        name = f"{type(job).__name__} {job.run_path.name}"
+        events.append(("submit", name))
+        return SimpleNamespace(name=name)
 
     def wait(job, _):
         events.append(("wait", job.name))
-        if job.name == "views_03":
+        if job.name == "TrainJob views_03":
             raise JobError("job 1 failed")
 
-    monkeypatch.setattr(recon.launch, "make_executor", lambda *_, name, **__: name)
+    monkeypatch.setattr(recon.launch, "check_store", lambda _: None)
+    monkeypatch.setattr(recon.launch, "make_executor", lambda *_, **__: None)
     monkeypatch.setattr(recon.launch, "submit", submit)
     monkeypatch.setattr(recon.launch, "wait_for_job", wait)
     return events
 
 
-@pytest.mark.parametrize(
-    ("cluster", "order"), [("local", "submit wait submit wait"), ("slurm", "submit submit wait wait")]
-)
-def test_jobs_run_side_by_side_on_slurm_and_one_after_another_here(scheduler, tmp_path, cluster, order):
-    jobs = plan_jobs(build_parser().parse_args(ARGUMENTS))
-    assert run_jobs(jobs, cluster, tmp_path, {}) == 1
-    assert " ".join(event for event, _ in scheduler) == order
-
-
-def test_a_failed_job_ends_with_status_1_after_the_others_have_run(scheduler, tmp_path, monkeypatch, capsys):
+def test_here_jobs_run_one_after_another_and_a_failed_one_stops_only_its_run(scheduler, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main([*ARGUMENTS, "--cluster", "local"]) == 1
-    assert ("wait", "views_08") in scheduler
-    assert "1 of 2 jobs failed" in capsys.readouterr().err
+    assert [f"{event} {name}" for event, name in scheduler] == [
+        "submit TrainJob views_03",
+        "wait TrainJob views_03",
+        "submit TrainJob views_08",
+        "wait TrainJob views_08",
+        "submit EvaluateJob views_08",
+        "wait EvaluateJob views_08",
+    ]
+    assert "1 of 2 runs failed" in capsys.readouterr().err
 
 
 @pytest.mark.slow
