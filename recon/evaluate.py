@@ -72,6 +72,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--target-size", type=int, default=32, help="voxels per axis that methods carve (default: %(default)s)"
     )
+    parser.add_argument(
+        "--noise-sigma-nm", type=float, default=0.0, help="noise added to each pixel of all views (default: none)"
+    )
     parser.add_argument("--out", type=Path, help="table of all methods but network")
     parser.add_argument(
         "--views",
@@ -125,6 +128,7 @@ def _evaluate_shapes(arguments: argparse.Namespace) -> int:
         test_fraction=arguments.test_fraction,
         max_proteins=arguments.max_proteins,
         exclude=arguments.exclude,
+        noise_sigma_nm=arguments.noise_sigma_nm,
     )
     for row in evaluate_shapes(task, arguments.out):
         logger.info(

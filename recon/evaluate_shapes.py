@@ -57,6 +57,7 @@ class ShapeTask:
     test_fraction: float = TrainConfig.test_fraction
     max_proteins: int | None = None
     exclude: Path | None = None
+    noise_sigma_nm: float = 0.0
     seed: int = 0
 
 
@@ -83,7 +84,7 @@ def evaluate_shapes(task: ShapeTask, out: Path) -> list[ShapeRow]:
     shown: list[ShapePrediction] = []
     for number, protein in enumerate(proteins):
         order = evaluation_order(task.seed, dataset.protein_ids[protein], dataset.num_views)
-        seen = see_protein(dataset, protein, order[: max(task.view_counts)], task.target_size)
+        seen = see_protein(dataset, protein, order[: max(task.view_counts)], task.target_size, task.noise_sigma_nm)
         for prediction in predictions(seen, task.methods, sorted(set(task.view_counts)), refiner, poses):
             scores.append(prediction.score)
         shown.append(prediction)  # the last method with the most views

@@ -19,6 +19,7 @@ from hpc.atomic_file import atomic_write
 from recon.carve import CarvedVolume, carve
 from recon.pose_error import pose_errors_deg
 from recon.register import Registration, register
+from recon.scan_cleaning import clean_views
 from recon.shape_metrics import aligned_overlap, overlap, surface_scores
 from recon.true_poses import relative_to_first, true_poses
 from recon.volume_frame import VolumeFrame, frame_of_view, occupancy_in_frame
@@ -69,6 +70,7 @@ class SeenProtein:
     heights_nm: np.ndarray
     """float32 `(view, row, col)`"""
     pixel_size_nm: float
+    height_error_nm: float
     frame: VolumeFrame
     true_rotations: np.ndarray
     true_offsets_nm: np.ndarray
@@ -77,18 +79,22 @@ class SeenProtein:
     """uint8 `(z, y, x)` in the first view's frame"""
 
 
-def see_protein(dataset: Dataset, protein_index: int, view_indices: np.ndarray, size: int) -> SeenProtein:
-    """Read one protein's views, and turn its truth into the frame of the first of them."""
+def see_protein(
+    dataset: Dataset, protein_index: int, view_indices: np.ndarray, size: int, noise_sigma_nm: float = 0.0
+) -> SeenProtein:
+    """Read one protein's views, with noise if wanted, and turn its truth into the frame of the first of them."""
     fine = dataset.occupancy_fine(protein_index)
-    heights_nm = dataset.heights_nm(protein_index, view_indices)
-    pixel_size_nm = float(dataset.pixel_size_nm[protein_index])
+    images_nm = dataset.heights_nm(protein_index, view_indices)
+    noise = np.random.default_rng(protein_index).normal(0, 1, images_nm.shape).astype(np.float32)
+    views = clean_views(images_nm + noise_sigma_nm * noise, float(dataset.pixel_size_nm[protein_index]), noise_sigma_nm)
     rotations, offsets_nm = true_poses(dataset, protein_index, view_indices, fine)
-    frame = frame_of_view(heights_nm[0], pixel_size_nm)
+    frame = frame_of_view(views.heights_nm[0], views.pixel_size_nm)
     voxel_size_nm = float(dataset.voxel_size_nm[protein_index])
     return SeenProtein(
         dataset.protein_ids[protein_index],
-        heights_nm,
-        pixel_size_nm,
+        views.heights_nm,
+        views.pixel_size_nm,
+        views.height_error_nm,
         frame,
         *relative_to_first(rotations, offsets_nm),
         occupancy_in_frame(fine, voxel_size_nm, rotations[0], offsets_nm[0], frame, size),
@@ -121,7 +127,7 @@ def _found_poses(seen: SeenProtein, num_views: int, folder: Path) -> tuple[Regis
         with np.load(path) as kept:
             return Registration(kept["rotations"], kept["offsets_nm"], kept["confidence"]), float(kept["elapsed_s"])
     started = time.perf_counter()
-    found = register(seen.heights_nm[:num_views], seen.pixel_size_nm)
+    found = register(seen.heights_nm[:num_views], seen.pixel_size_nm, seen.height_error_nm)
     elapsed_s = time.perf_counter() - started
     with atomic_write(path) as temporary:
         np.savez(
