@@ -126,10 +126,10 @@ def _iou_table(results: Sequence[RunResult]) -> str:
             values = (f"{getattr(score, name):.3f}" if score else "" for score in scores)
             rows.append(("none", words, *values, "", "", ""))
     note = (
-        "Mean IoU over the proteins, in brackets its 95 % bootstrap interval over families of relatives. The threshold is "
-        "chosen on the training proteins, per number of views, and never on what is scored with it; nothing at all is "
-        "chosen by the test proteins. The mean shape of the training proteins and the best ball look at no image. The "
-        "paper trained one network per number of views on some 8 000 proteins; it reports no baseline."
+        "Mean IoU over the proteins, in brackets its 95 % bootstrap interval over families of relatives. The threshold "
+        "is chosen on the training proteins, per number of views, and never on what is scored with it; nothing at all "
+        "is chosen by the test proteins. The mean shape of the training proteins and the best ball look at no image. "
+        "The paper trained one network per number of views on some 8 000 proteins; it reports no baseline."
     )
     return _table(header, rows) + f'<p class="note">{note}</p>'
 

@@ -70,7 +70,6 @@ class Trainer:
         orders: ViewOrders,
         device: torch.device,
         ranks: Ranks = Ranks(),  # noqa: B008 (frozen)
-        num_workers: int = 0,
     ) -> None:
         self.config = config
         self.data = data
@@ -87,7 +86,7 @@ class Trainer:
         self.order = EpochBatches(
             data.indices_of(split.train), config.repeats, config.seed, config.batch_size, ranks.rank, ranks.size
         )
-        self.batches = training_batches(data, self.order, config.views, config.seed, num_workers)
+        self.batches = training_batches(data, self.order, config.views, config.seed)
         self.epoch = 0
         self.step = 0
         self.step_in_epoch = 0

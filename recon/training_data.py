@@ -195,16 +195,13 @@ class EpochBatches(Sampler[list[Draw]]):
             ]
 
 
-def training_batches(
-    data: ProteinData, batches: EpochBatches, num_views: int, seed: int, num_workers: int = 0
-) -> DataLoader[Sample]:
+def training_batches(data: ProteinData, batches: EpochBatches, num_views: int, seed: int) -> DataLoader[Sample]:
     """Return the loader whose every pass is the rest of the epoch that `batches` is set to."""
     return DataLoader(
         TrainingSamples(data, num_views, seed),
         batch_sampler=batches,
         collate_fn=_Collation(data, num_views),
-        num_workers=num_workers,
-        # Of its own: each pass draws a seed for workers, and a resumed epoch has one pass more.
+        # Of its own: each pass draws a number from it, and a resumed epoch has one pass more.
         generator=torch.Generator(),
         pin_memory=torch.cuda.is_available(),
     )
