@@ -107,7 +107,8 @@ def _comparison(gain: float) -> str:
 
 
 def _iou_table(results: Sequence[RunResult]) -> str:
-    header = ("views", "trained with", "training", "validation", "test", "threshold", "paper: training", "validation")
+    ours = ("views", "trained with", "training", "validation", "test", "threshold")
+    header = (*ours, "paper: training", "paper: validation")
     rows = []
     for result in results:
         for views in result.view_counts:
