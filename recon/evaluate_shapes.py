@@ -72,9 +72,11 @@ def evaluate_shapes(task: ShapeTask, out: Path) -> list[ShapeRow]:
     Raises
     ------
     ValueError
-        The dataset has too few views or no protein of the split, or the refiner is missing.
+        The dataset has too few views, no heights or no protein of the split, or the refiner is missing.
     """
     dataset = open_dataset(task.store)
+    if dataset.rendering != "height":
+        raise ValueError(f"{task.store} holds {dataset.rendering} images; orientations are found from heights only")
     for num_views in task.view_counts:
         check_view_count(num_views, dataset.num_views)
     refiner = load_refiner_for(task.methods, task.refiner)

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from recon.pose_fit_kernels import FitArrays, FitCost, moved_pose, pair_equations
+from recon.pose_fit_kernels import moved_pose, pair_equations
+from recon.pose_point_kernels import FitArrays, FitCost
 from recon.poses import Poses
 
 MAX_STEPS = 20

@@ -5,7 +5,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from recon.pose_fit_kernels import FitArrays, FitCost, fit_shares, refine_candidates
+from recon.pose_fit_kernels import fit_shares, refine_candidates
+from recon.pose_point_kernels import FitArrays, FitCost
 from recon.pose_search_kernels import search_costs, support_offsets
 from recon.poses import Poses, angle_deg, only_pose
 from recon.rotation_sampling import even_rotations, upper_directions

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recon.pose_fit_kernels import FitCost, fit_shares
+from recon.pose_fit_kernels import fit_shares
 from recon.pose_graph import arrays_of, directed_pairs, refine_jointly
+from recon.pose_point_kernels import FitCost
 from recon.pose_search import (
     CONTACT_BAND_CELLS,
     FINE_COSTS,

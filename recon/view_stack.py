@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recon.pose_fit_kernels import FitArrays
+from recon.pose_point_kernels import FitArrays
 from recon.rotation_sampling import upper_directions
 
 MAX_CELLS = 64

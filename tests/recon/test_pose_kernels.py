@@ -5,16 +5,8 @@ import pytest
 from scipy.ndimage import map_coordinates
 from scipy.spatial.transform import Rotation
 
-from recon.pose_fit_kernels import (
-    FitCost,
-    add_pair_equations,
-    distance_and_gradient,
-    fit_shares,
-    moved_pose,
-    pair_equations,
-    surface_residual,
-    turn_matrix,
-)
+from recon.pose_fit_kernels import fit_shares, moved_pose, pair_equations, turn_matrix
+from recon.pose_point_kernels import FitCost, add_pair_equations, distance_and_gradient, surface_residual
 from recon.pose_search_kernels import search_costs, support_offsets
 from recon.rotation_sampling import even_rotations, upper_directions
 from recon.view_stack import NUM_DIRECTIONS, ViewStack, fit_arrays, prepare_views
