@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from afmsim.cluster import main
@@ -27,6 +27,7 @@ def clusters_of(store) -> list[str]:
         return [row["cluster"] for row in csv.DictReader(file)]
 
 
+@settings(deadline=None)
 @given(num_items=st.integers(1, 30), data=st.data())
 def test_linked_items_share_a_group_and_a_group_is_named_by_its_first(num_items, data):
     item = st.integers(0, num_items - 1)

@@ -14,6 +14,8 @@ def snapshot(**changed: object) -> Snapshot:
         "scheduler": {"last_epoch": 2},
         "epoch": 2,
         "step": 14,
+        "step_in_epoch": 3,
+        "totals": {"loss": 1.5, "iou": 0.2, "num_samples": 6.0, "elapsed_s": 0.5},
         "best_validation_iou": 0.25,
         "history": [{"epoch": 0, "train_loss": 0.5}],
         "config": {"views": 8, "size": "F"},

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import recon.training_data
@@ -71,6 +71,7 @@ def test_an_epoch_has_each_training_protein_as_often_as_asked(tiny_store):
     assert batches[0].occupancy.shape == (5, TARGET_SIZE, TARGET_SIZE, TARGET_SIZE)
 
 
+@settings(deadline=None)
 @given(
     num_proteins=st.integers(1, 9),
     repeats=st.integers(1, 3),
