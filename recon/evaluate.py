@@ -1,5 +1,12 @@
 """
-Score a trained run by intersection over union, for several numbers of views.
+Score a method by intersection over union, for several numbers of views.
+
+With --method register (or register+refine, known) and --store, the views' orientations are found from the height maps
+alone, the body is carved, and each protein is scored in the frame of its first view; no run is needed. `known` carves
+with the true orientations, the limit. --out is the table; beside it lie the scores of each protein and the best, the
+median and the worst prediction.
+
+With --run, a trained network is scored.
 
 Training, validation and test proteins are those of the run's config.json; each is seen by a fixed draw of its views,
 which the run keeps in evaluation_views.csv. The threshold is chosen on the training proteins, once per number of views.
@@ -31,6 +38,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 DEFAULT_VIEW_COUNTS = (1, 3, 5, 8, 10)
+NETWORK = "network"
+SHAPE_METHODS = ("known", "register", "register+refine")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -38,7 +47,35 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m recon.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--run", type=Path, required=True, help="folder of a run of recon.train")
+    parser.add_argument("--run", type=Path, help="folder of a run of recon.train, for the method network")
+    parser.add_argument(
+        "--method",
+        nargs="+",
+        choices=(NETWORK, *SHAPE_METHODS),
+        default=[NETWORK],
+        help="how shapes are predicted; all but network may be given together (default: network)",
+    )
+    parser.add_argument(
+        "--split",
+        choices=("all", "train", "validation", "test"),
+        default="all",
+        help="proteins that are scored, not for the method network (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--test-fraction", type=float, default=0.1, help="share of the split test (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--exclude", type=Path, help="file of protein ids whose families are left out, since choices were made by them"
+    )
+    parser.add_argument("--max-proteins", type=int, help="score only the first so many (default: all)")
+    parser.add_argument("--refiner", type=Path, help="weights of recon.train_carve_refiner, for register+refine")
+    parser.add_argument(
+        "--target-size", type=int, default=32, help="voxels per axis that methods carve (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--noise-sigma-nm", type=float, default=0.0, help="noise added to each pixel of all views (default: none)"
+    )
+    parser.add_argument("--out", type=Path, help="table of all methods but network")
     parser.add_argument(
         "--views",
         type=int,
@@ -59,6 +96,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     place = place_in(os.environ)
     set_up_logging(place.rank, place.size)
     try:
+        if arguments.method != [NETWORK]:
+            return _evaluate_shapes(arguments)
+        if arguments.run is None:
+            raise ValueError("the method network needs --run; other methods need --store and --out")
         rows = evaluate(arguments.run, arguments.views, arguments.store, arguments.device)
     except (ValueError, OSError, OtherRankError, LostRankError) as error:
         sys.stderr.write(f"recon.evaluate: {error}\n")
@@ -67,6 +108,33 @@ def main(argv: Sequence[str] | None = None) -> int:
         logger.info(
             "%2d views, %-10s IoU %.3f (%.3f to %.3f), mean shape %.3f, best ball %.3f",
             *(row.views, row.split, row.iou_mean, row.iou_low, row.iou_high, row.mean_shape_iou, row.best_ball_iou),
+        )
+    return 0
+
+
+def _evaluate_shapes(arguments: argparse.Namespace) -> int:
+    """Score methods that need no run; return the exit status."""
+    from recon.evaluate_shapes import ShapeTask, evaluate_shapes
+
+    if NETWORK in arguments.method or arguments.store is None or arguments.out is None:
+        raise ValueError(f"the methods {', '.join(SHAPE_METHODS)} need --store and --out; give network alone")
+    task = ShapeTask(
+        store=arguments.store,
+        methods=arguments.method,
+        view_counts=arguments.views,
+        split=arguments.split,
+        refiner=arguments.refiner,
+        target_size=arguments.target_size,
+        test_fraction=arguments.test_fraction,
+        max_proteins=arguments.max_proteins,
+        exclude=arguments.exclude,
+        noise_sigma_nm=arguments.noise_sigma_nm,
+    )
+    for row in evaluate_shapes(task, arguments.out):
+        logger.info(
+            "%2d views, %-15s IoU %.3f (%.3f to %.3f), Chamfer %.3f nm, pose error %.2f degrees",
+            *(row.views, row.method, row.iou_mean, row.iou_low, row.iou_high),
+            *(row.chamfer_nm_mean, row.pose_error_deg_median),
         )
     return 0
 

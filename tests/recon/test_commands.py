@@ -3,7 +3,14 @@ import sys
 
 import pytest
 
-COMMANDS = ("recon.train", "recon.evaluate", "recon.launch", "recon.report")
+COMMANDS = (
+    "recon.train",
+    "recon.evaluate",
+    "recon.launch",
+    "recon.report",
+    "recon.train_carve_refiner",
+    "recon.shape_figures",
+)
 HEAVY = ("torch", "zarr", "matplotlib", "scipy", "numba", "cupy", "submitit", "pymol2", "mpi4py", "numpy")
 
 

@@ -1,0 +1,98 @@
+"""
+A small 3D U-Net that turns what the views prove about a carved volume into a probability of occupancy.
+
+Carving fills every hollow that no view looks into, and keeps what few views could cut away; the network has seen
+which of that is protein. It works in the frame of the first view, where up and down differ and left and right do not.
+The U-Net is that of Cicek et al., MICCAI 2016, with two levels below the grid's own.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from hpc.atomic_file import atomic_write
+from recon.carve import MAX_DEPTH_VOXELS, CarvedVolume
+
+NUM_CHANNELS = 6
+WIDTHS = (8, 16, 32)
+"""Channels at the grid's own resolution, at a half and at a quarter of it."""
+_MANY_VIEWS = 25
+
+
+def evidence_channels(carved: CarvedVolume, num_views: int) -> np.ndarray:
+    """
+    Return what the network reads, float32 `(channel, z, y, x)`.
+
+    Share left, least, second least and mean depth, share of contacts, and the number of views on a scale of roots.
+    """
+    depths = [depth / MAX_DEPTH_VOXELS for depth in (carved.least_depth, carved.second_depth, carved.mean_depth)]
+    views = np.full_like(carved.share, np.sqrt(num_views / _MANY_VIEWS))
+    return np.stack([carved.share, *depths, carved.contact_share, views]).astype(np.float32)
+
+
+class CarveRefiner(nn.Module):
+    """Evidence `(batch, channel, z, y, x)` to logits of occupancy `(batch, z, y, x)`; edges a multiple of 4."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        fine, middle, coarse = WIDTHS
+        self.encode_fine = _two_convolutions(NUM_CHANNELS, fine)
+        self.encode_middle = _two_convolutions(fine, middle)
+        self.encode_coarse = _two_convolutions(middle, coarse)
+        self.decode_middle = _two_convolutions(coarse + middle, middle)
+        self.decode_fine = _two_convolutions(middle + fine, fine)
+        self.head = nn.Conv3d(fine, 1, kernel_size=1)
+        self.pool = nn.MaxPool3d(2)
+        self.grow = nn.Upsample(scale_factor=2, mode="trilinear", align_corners=False)
+
+    def forward(self, evidence: torch.Tensor) -> torch.Tensor:
+        """Return logits; an untrained network stays near what carving says."""
+        fine = self.encode_fine(evidence)  # (batch, 8, z, y, x)
+        middle = self.encode_middle(self.pool(fine))  # (batch, 16, z / 2, ...)
+        coarse = self.encode_coarse(self.pool(middle))  # (batch, 32, z / 4, ...)
+        middle = self.decode_middle(torch.cat([self.grow(coarse), middle], dim=1))
+        fine = self.decode_fine(torch.cat([self.grow(middle), fine], dim=1))
+        carved_logits = 4 * evidence[:, 0] - 2
+        return carved_logits + self.head(fine)[:, 0]
+
+
+def _two_convolutions(num_in: int, num_out: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for channels in (num_in, num_out):
+        layers += [nn.Conv3d(channels, num_out, kernel_size=3, padding=1, bias=False), nn.BatchNorm3d(num_out)]
+        layers += [nn.ReLU(inplace=True)]
+    return nn.Sequential(*layers)
+
+
+def refined_probability(model: CarveRefiner, carved: CarvedVolume, num_views: int) -> np.ndarray:
+    """Return the probability of occupancy, float32 `(z, y, x)`."""
+    evidence = torch.from_numpy(evidence_channels(carved, num_views))[None]
+    with torch.inference_mode():
+        return torch.sigmoid(model(evidence))[0].numpy()
+
+
+def save_refiner(model: CarveRefiner, path: Path) -> None:
+    """Write the weights; the file appears whole or not at all."""
+    with atomic_write(path) as temporary:
+        torch.save(model.state_dict(), temporary)
+
+
+def load_refiner(path: Path) -> CarveRefiner:
+    """
+    Read weights that `save_refiner` wrote.
+
+    Raises
+    ------
+    ValueError
+        There is no such file, or it holds another network.
+    """
+    if not path.is_file():
+        raise ValueError(f"got no refiner at {path}; train one with python -m recon.train_carve_refiner")
+    model = CarveRefiner()
+    try:
+        model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    except RuntimeError as error:
+        raise ValueError(f"{path} holds no refiner of this version; train it again") from error
+    return model.eval()
