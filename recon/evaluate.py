@@ -3,8 +3,8 @@ Score a method by intersection over union, for several numbers of views.
 
 With --method register (or register+refine, known) and --store, the views' orientations are found from the height maps
 alone, the body is carved, and each protein is scored in the frame of its first view; no run is needed. `known` carves
-with the true orientations, the limit. --out is the table; beside it lie the scores of each protein and the best, the
-median and the worst prediction.
+with the true orientations, the limit of carving. --out is the table; beside it lie the scores of each protein, the
+best, the median and the worst prediction, and the poses that were found.
 
 With --run, a trained network is scored.
 

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 PAPER_IOU = {3: 0.50, 5: 0.51, 8: 0.51, 10: 0.52}
 """Validation IoU in table 1 of the paper, by number of views."""
 WORDS_OF_METHOD = {
-    "known": "carved with true orientations (limit)",
+    "known": "carved with true orientations",
     "register": "registered and carved",
     "register+refine": "registered, carved and refined",
 }
