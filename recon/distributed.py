@@ -13,6 +13,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
+from recon.heartbeat import heartbeat
+
 if TYPE_CHECKING:
     import torch
 
@@ -160,7 +162,9 @@ def joined_ranks(place: Place, device: "torch.device") -> Iterator[Ranks]:
         timeout=_STEP_TIMEOUT,
     )
     try:
-        yield Ranks(place.rank, place.size, place.local_rank)
+        # A connection of its own: what another thread waits for in the store does not stop the beat.
+        with heartbeat(distributed.PrefixStore("heartbeat", store.clone()), place.rank, place.size):
+            yield Ranks(place.rank, place.size, place.local_rank)
     except Exception as error:
         _raise_if_of_another_rank(store, place, error)
         raise

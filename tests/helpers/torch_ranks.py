@@ -33,8 +33,12 @@ def start_ranks(num_ranks: int, *command: str) -> list[subprocess.Popen[str]]:
 
 
 def finish(ranks: Sequence[subprocess.Popen[str]], timeout_s: float = 240.0) -> list[tuple[int, str]]:
-    """Wait for ranks; return status and standard error of each."""
-    errors = [rank.communicate(timeout=timeout_s)[1] for rank in ranks]
+    """Wait for ranks; return status and standard error of each. None is left behind, in time or not."""
+    try:
+        errors = [rank.communicate(timeout=timeout_s)[1] for rank in ranks]
+    finally:
+        for rank in ranks:
+            rank.kill()
     return [(rank.returncode, error) for rank, error in zip(ranks, errors, strict=True)]
 
 

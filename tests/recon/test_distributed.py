@@ -14,6 +14,7 @@ from torch import nn
 from hpc.stop_signal import EXIT_TO_BE_CONTINUED
 from recon.checkpoint import load_snapshot
 from recon.distributed import Place, Ranks, first_host, place_in
+from recon.heartbeat import LEFT, Silence
 from recon.synced_batch_norm import SyncedBatchNorm, synced_batch_norm
 from tests.helpers.torch_ranks import finish, run_ranks, start_ranks
 
@@ -24,6 +25,13 @@ SCHEDULE = ("--epochs=2", "--repeats=3", "--batch-size=4", "--single-view-epochs
 
 def train_command(store: Path, run: Path, *options: str) -> tuple[str, ...]:
     return ("-m", "recon.train", f"--store={store}", f"--run={run}", *SETTINGS, *SCHEDULE, *options)
+
+
+def wait_for(path: Path) -> None:
+    deadline_s = time.monotonic() + 120
+    while not path.exists():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.02)
 
 
 def losses(run: Path) -> np.ndarray:
@@ -153,10 +161,7 @@ def test_a_killed_rank_ends_the_others_with_a_snapshot_that_goes_on(tmp_path, ti
     run, straight = tmp_path / "run", tmp_path / "straight"
     command = train_command(tiny_store, run, "--epochs=6")
     ranks = start_ranks(2, *command)
-    deadline_s = time.monotonic() + 120
-    while not (run / "snapshot.pt").exists():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.02)
+    wait_for(run / "snapshot.pt")
     ranks[1].send_signal(signal.SIGKILL)
     (status, error), _ = finish(ranks)
     assert status == EXIT_TO_BE_CONTINUED, error
@@ -167,6 +172,40 @@ def test_a_killed_rank_ends_the_others_with_a_snapshot_that_goes_on(tmp_path, ti
         assert [status for status, _ in ends] == [0, 0], ends
     # A sum of two numbers has no order, so two ranks repeat each other to the bit.
     np.testing.assert_array_equal(losses(run), losses(straight))
+
+
+@pytest.mark.slow
+def test_a_rank_that_stands_still_with_open_connections_is_lost_too(tmp_path, tiny_store):
+    program = (
+        "import sys, recon.heartbeat as h, recon.train\n"
+        "h.BEAT_INTERVAL_S, h.LONGEST_SILENCE_S = 0.2, 3.0\n"
+        "sys.exit(recon.train.main(sys.argv[1:]))\n"
+    )
+    run = tmp_path / "run"
+    ranks = start_ranks(2, "-c", program, *train_command(tiny_store, run, "--epochs=500")[2:])
+    try:
+        wait_for(run / "snapshot.pt")
+        ranks[1].send_signal(signal.SIGSTOP)  # as a node without power: nothing is closed, nothing comes any more
+        ((status, error),) = finish(ranks[:1])
+    finally:
+        ranks[1].kill()
+        finish(ranks[1:])
+    assert status == EXIT_TO_BE_CONTINUED, error
+    assert "lost contact with another rank: nothing was heard of rank 1" in error
+    assert load_snapshot(run / "snapshot.pt").epoch < 500
+
+
+def test_silence_begins_with_the_last_new_beat_and_never_after_a_rank_has_left(monkeypatch):
+    now_s = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now_s)
+    silence = Silence([1, 2])
+    now_s = 10.0
+    silence.note(1, 5)
+    assert silence.longest() == (2, 10.0)
+    silence.note(2, 7 + LEFT)
+    now_s = 15.0
+    silence.note(1, 5)
+    assert silence.longest() == (1, 5.0)
 
 
 @pytest.mark.slow
