@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,14 @@ def split_proteins(
         validation=tuple(protein_id for protein_id, group in members if group in validation_groups),
         test=tuple(protein_id for protein_id, group in members if group in test_groups),
     )
+
+
+def thinned(split: Split, num_train: int, seed: int) -> Split:
+    """Return `split` with only so many training proteins (0: all), drawn by a hash: fewer are a part of more."""
+    if not num_train:
+        return split
+    chosen = set(sorted(split.train, key=lambda protein_id: _unit_hash(seed, protein_id))[:num_train])
+    return replace(split, train=tuple(protein_id for protein_id in split.train if protein_id in chosen))
 
 
 def _unit_hash(seed: int, group: str) -> float:

@@ -22,7 +22,7 @@ from hpc.settings import add_setting_arguments, settings_from
 from hpc.stop_signal import EXIT_TERMINATED, EXIT_TO_BE_CONTINUED, StopRequest
 from recon.distributed import LostRankError, OtherRankError, Ranks, joined_ranks, place_in
 from recon.run_folder import RunFolder, RunRecord, installed_versions, source_commit
-from recon.split import split_proteins
+from recon.split import split_proteins, thinned
 from recon.train_config import TrainConfig
 
 if TYPE_CHECKING:
@@ -90,6 +90,8 @@ def train(config: TrainConfig, run_path: Path, device_name: str = "auto", stop: 
     from recon.torch_device import torch_device
 
     config = replace(config, store=str(Path(config.store).resolve()))
+    if config.start_from:
+        config = replace(config, start_from=str(Path(config.start_from).resolve()))
     place = place_in(os.environ)
     device = torch_device(device_name, place.local_rank)
     try:
@@ -135,6 +137,7 @@ def _train_to_the_end(trainer: "Trainer", run: RunFolder, stop: StopRequest) -> 
 def _build_trainer(config: TrainConfig, run: RunFolder, device: "torch.device", ranks: Ranks) -> "Trainer":
     """Return the trainer, with the state of the run's snapshot where there is one; claim the folder for it."""
     from recon.checkpoint import load_snapshot
+    from recon.first_weights import first_weights
     from recon.trainer import Trainer
     from recon.training_data import ProteinData
     from recon.views import check_view_count, evaluation_order
@@ -144,8 +147,11 @@ def _build_trainer(config: TrainConfig, run: RunFolder, device: "torch.device", 
     split = split_proteins(
         data.protein_ids, data.clusters, config.seed, config.validation_fraction, config.test_fraction
     )
+    split = thinned(split, config.train_proteins, config.seed)
     orders = {name: evaluation_order(config.seed, name, data.num_views) for name in data.protein_ids}
     trainer = Trainer(config, data, split, orders, device, ranks)
+    if config.start_from:
+        trainer.model.load_state_dict(first_weights(RunFolder(Path(config.start_from)), config, split))
     if ranks.is_main:
         num_parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
         run.claim(RunRecord(config, split, num_parameters, str(device), installed_versions(), source_commit()))

@@ -33,6 +33,8 @@ class TrainConfig:
     learning_rate_drop_epoch: int = setting("epoch after which the learning rates are halved", 150)
     validation_fraction: float = setting("share of the proteins, without those of the test, that validates", 0.2)
     test_fraction: float = setting("share of the proteins that is kept for the test; 0 for no test", 0.1)
+    train_proteins: int = setting("train on so many of the training proteins, to see what more bring; 0 for all", 0)
+    start_from: str = setting("run whose weights are the first ones, such as one of single views; empty for none", "")
     seed: int = setting("seed of weights, split, order and views", 0)
 
     def __post_init__(self) -> None:
@@ -41,8 +43,9 @@ class TrainConfig:
         for name in ("views", "input_size", "epochs", "repeats", "batch_size", "learning_rate_drop_epoch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"expected {name} of at least 1, got {getattr(self, name)}")
-        if self.single_view_epochs < 0:
-            raise ValueError(f"expected single_view_epochs of 0 or more, got {self.single_view_epochs}")
+        for name in ("single_view_epochs", "train_proteins"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"expected {name} of 0 or more, got {getattr(self, name)}")
         for name in ("learning_rate", "merger_learning_rate"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ValueError(f"expected a finite {name} above 0, got {getattr(self, name)}")

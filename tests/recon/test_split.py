@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recon.split import split_proteins
+from recon.split import split_proteins, thinned
 
 NAMES = st.lists(st.text("abcdef123", min_size=1, max_size=6), min_size=2, max_size=60, unique=True)
 
@@ -63,3 +63,12 @@ def test_another_seed_gives_another_split():
 def test_one_family_alone_cannot_be_split():
     with pytest.raises(ValueError, match="2 proteins in 1 groups"):
         split_proteins(["a", "b"], ["family", "family"], 0, 0.2)
+
+
+def test_fewer_training_proteins_are_a_part_of_more_and_nothing_else_changes():
+    split = split_proteins([f"p{number}" for number in range(60)], [""] * 60, 0, 0.2, 0.1)
+    few, more = thinned(split, 5, 0), thinned(split, 20, 0)
+    assert (len(few.train), len(more.train)) == (5, 20)
+    assert set(few.train) < set(more.train) < set(split.train)
+    assert (few.validation, few.test) == (split.validation, split.test)
+    assert thinned(split, 0, 0) == split

@@ -209,3 +209,26 @@ def test_a_users_mistake_is_one_sentence_and_status_2(tmp_path, tiny_store, caps
     assert message in error
     assert "Traceback" not in error
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_starts_from_the_weights_of_another_one(tmp_path, tiny_runs, tiny_config, monkeypatch):
+    taken = {}
+    monkeypatch.setattr(Trainer, "_train_step", lambda self, _batch: taken.update(self.model.state_dict()) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        train(replace(tiny_config, views=3, start_from=str(tiny_runs / "views_02")), tmp_path / "run", "cpu")
+    assert equal(dict(taken), dict(load_snapshot(tiny_runs / "views_02" / "snapshot.pt").model))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"seed": 1}, "that validate or test here"),
+        ({"size": "A"}, "expected a run of size A to start from"),
+        ({"start_from": "nowhere"}, "expected a training run in .*nowhere"),
+    ],
+)
+def test_a_run_never_starts_from_weights_that_do_not_fit(tmp_path, tiny_runs, tiny_config, changed, message):
+    config = replace(tiny_config, **{"start_from": str(tiny_runs / "views_02")} | changed)
+    with pytest.raises(RunError, match=message):
+        train(config, tmp_path / "run", "cpu")
+    assert not (tmp_path / "run").exists()
