@@ -8,6 +8,7 @@ from recon.train_config import TrainConfig
     [
         ({"views": 0}, "expected views of at least 1, got 0"),
         ({"size": "B"}, "expected size A or F, got 'B'"),
+        ({"frame": "top"}, "expected a frame of pdb, view, inertia, got .top."),
         ({"learning_rate": 0.0}, "expected a finite learning_rate above 0"),
         ({"merger_learning_rate": float("nan")}, "expected a finite merger_learning_rate above 0"),
         ({"validation_fraction": 1.0}, "expected a validation_fraction between 0 and 1"),
