@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from recon.online_views import OnlineViews
 from recon.target_frame import body_shares, principal_rotation, turned_target, turned_targets
 from recon.training_data import ProteinData
 
@@ -12,8 +13,8 @@ from recon.training_data import ProteinData
 class Reading(NamedTuple):
     """What is read of one sample, or of a batch of them with one more leading axis; a sample is computed from it."""
 
-    images: torch.Tensor
-    """float32 `(view, row, col)`."""
+    views: torch.Tensor
+    """Images, float32 `(view, row, col)`, or the fine grid that they are rendered from, uint8 `(z, y, x / 8)`."""
     solid: torch.Tensor
     """uint8 `(z, y, x)`: the target, or the body that is turned to be one."""
     rotations: torch.Tensor
@@ -48,6 +49,7 @@ class SampleMaker:
     def __init__(self, data: ProteinData, frame: str = "pdb") -> None:
         self.data = data
         self._is_turned = frame == "view"
+        self._online: OnlineViews | None = None
         self._solids = data.occupancy if frame == "pdb" else _solids(data, frame)
 
     def read(self, protein: int, view_indices: np.ndarray) -> Reading:
@@ -55,20 +57,21 @@ class SampleMaker:
         rotations = np.zeros((len(view_indices), 3, 3), dtype=np.float32)
         if self._is_turned:
             rotations = self.data.view_rotations[protein, view_indices]
-        return Reading(
-            images=torch.from_numpy(self.data.images(protein, view_indices)),
-            solid=torch.from_numpy(self._solids[protein]),
-            rotations=torch.from_numpy(rotations),
-            protein=torch.tensor(protein),
-        )
+        return self._reading(protein, self.data.images(protein, view_indices), rotations)
+
+    def read_unrendered(self, protein: int, rotations: np.ndarray) -> Reading:
+        """Read a protein of which views are rendered when it is finished, at `rotations` `(view, 3, 3)`."""
+        return self._reading(protein, self.data.packed_occupancy_fine(protein), rotations)
 
     def finish(self, batch: Reading, device: torch.device) -> Sample:
         """Compute a batch on a device."""
-        batch = Reading(*(part.to(device, non_blocking=True) for part in batch))
+        views, solids, rotations, proteins = (part.to(device, non_blocking=True) for part in batch)
+        if views.dtype == torch.uint8:
+            views = self._rendered(views, batch)
         return Sample(
-            images=batch.images.unsqueeze(2),  # (sample, view, 1, row, col)
-            occupancy=self._targets(batch.solid, batch.rotations),
-            protein=batch.protein,
+            images=views.unsqueeze(2),  # (sample, view, 1, row, col)
+            occupancy=self._targets(solids, rotations),
+            protein=proteins,
         )
 
     def stack(self, readings: list[Reading], num_views: int) -> Reading:
@@ -77,7 +80,7 @@ class SampleMaker:
             return Reading(*(torch.stack(parts) for parts in zip(*readings, strict=True)))
         size, solid = self.data.input_size, self._solids.shape[-1]
         return Reading(
-            images=torch.empty(0, num_views, size, size),
+            views=torch.empty(0, num_views, size, size),
             solid=torch.empty(0, solid, solid, solid, dtype=torch.uint8),
             rotations=torch.empty(0, num_views, 3, 3),
             protein=torch.empty(0, dtype=torch.int64),
@@ -89,6 +92,21 @@ class SampleMaker:
             return self._solids[protein]
         rotation = self.data.view_rotations[protein, first_view]
         return turned_target(self._solids[protein], rotation, self.data.target_size)
+
+    def _reading(self, protein: int, views: np.ndarray, rotations: np.ndarray) -> Reading:
+        return Reading(
+            views=torch.from_numpy(views),
+            solid=torch.from_numpy(self._solids[protein]),
+            rotations=torch.from_numpy(rotations),
+            protein=torch.tensor(protein),
+        )
+
+    def _rendered(self, packed: torch.Tensor, batch: Reading) -> torch.Tensor:
+        """Return float32 `(sample, view, row, col)` on the device of `packed`."""
+        if self._online is None:
+            self._online = OnlineViews(self.data, packed.device)
+        samples = zip(batch.protein.tolist(), packed, batch.rotations.numpy(), strict=True)
+        return torch.stack([self._online.images(*sample) for sample in samples])
 
     def _targets(self, solids: torch.Tensor, rotations: torch.Tensor) -> torch.Tensor:
         """Return uint8 `(sample, z, y, x)`."""

@@ -28,6 +28,11 @@ class TrainConfig:
         "pdb",
         FRAMES,
     )
+    render_online: bool = setting(
+        "train on views rendered when they are needed, in orientations that never come again, rather than on the "
+        "stored ones, which then only validate",
+        False,
+    )
     input_size: int = setting("edge of the images that the network sees, in pixels", 224)
     epochs: int = setting("number of passes over the training proteins", 250)
     single_view_epochs: int = setting(

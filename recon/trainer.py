@@ -89,7 +89,7 @@ class Trainer:
             data.indices_of(split.train), config.repeats, config.seed, config.batch_size, ranks.rank, ranks.size
         )
         self.maker = SampleMaker(data, config.frame)
-        self.batches = TrainingBatches(self.maker, self.order, config.views, config.seed, device)
+        self.batches = TrainingBatches(self.maker, self.order, config.views, config.seed, config.render_online, device)
         self.epoch = 0
         self.step = 0
         self.step_in_epoch = 0

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from recon.online_views import online_rotations
 from recon.samples import Reading, Sample, SampleMaker
 from recon.views import shuffled_samples, training_views
 
@@ -22,18 +23,27 @@ class Draw(NamedTuple):
 
 
 class TrainingReadings(Dataset[Reading]):
-    """What is read for training; which views a sample has follows from its `Draw` and the seed alone."""
+    """
+    What is read for training; which views a sample has follows from its `Draw` and the seed alone.
 
-    def __init__(self, maker: SampleMaker, num_views: int, seed: int) -> None:
+    Parameters
+    ----------
+    is_online
+        Whether views are rendered, in new orientations, rather than drawn from the stored ones.
+    """
+
+    def __init__(self, maker: SampleMaker, num_views: int, seed: int, is_online: bool) -> None:
         self._maker = maker
         self._num_views = num_views
         self._seed = seed
+        self._is_online = is_online
 
     def __getitem__(self, draw: Draw) -> Reading:
         data = self._maker.data
-        protein_id = data.protein_ids[draw.protein]
-        view_indices = training_views(self._seed, draw.epoch, protein_id, draw.repeat, data.num_views, self._num_views)
-        return self._maker.read(draw.protein, view_indices)
+        key = (self._seed, draw.epoch, data.protein_ids[draw.protein], draw.repeat)
+        if self._is_online:
+            return self._maker.read_unrendered(draw.protein, online_rotations(*key, self._num_views))
+        return self._maker.read(draw.protein, training_views(*key, data.num_views, self._num_views))
 
 
 class EpochBatches(Sampler[list[Draw]]):
@@ -99,12 +109,18 @@ class TrainingBatches:
     """
 
     def __init__(
-        self, maker: SampleMaker, order: EpochBatches, num_views: int, seed: int, device: torch.device = CPU
+        self,
+        maker: SampleMaker,
+        order: EpochBatches,
+        num_views: int,
+        seed: int,
+        is_online: bool = False,
+        device: torch.device = CPU,
     ) -> None:
         self._maker = maker
         self._device = device
         self._loader: DataLoader[Sample | Reading] = DataLoader(
-            TrainingReadings(maker, num_views, seed),
+            TrainingReadings(maker, num_views, seed, is_online),
             batch_sampler=order,
             collate_fn=_Collation(maker, num_views, is_finished=device.type == "cpu"),
             # Of its own: each pass draws a number from it, and a resumed epoch has one pass more.

@@ -43,7 +43,8 @@ class ProteinData:
         self.image_size: int = self.store.image_size
         self.target_size: int = self.store.target_size
         self.input_size = input_size
-        self._weights = area_weights(self.store.image_size, input_size)
+        self.weights = area_weights(self.store.image_size, input_size)
+        """float32 `(input pixel, stored pixel)`."""
         self.occupancy = np.stack([self.store.occupancy(index) for index in self.store_indices])
         """uint8 `(protein, z, y, x)`."""
         num_bytes = len(self.protein_ids) * self.num_views * input_size**2 * 4
@@ -76,6 +77,10 @@ class ProteinData:
         """Return the fine grid of one protein, uint8 `(z, y, x)`."""
         return self.store.occupancy_fine(self.store_indices[protein])
 
+    def packed_occupancy_fine(self, protein: int) -> np.ndarray:
+        """Return the fine grid of one protein as it is stored, uint8 `(z, y, x / 8)`."""
+        return self.store.packed_occupancy_fine(self.store_indices[protein])
+
     def indices_of(self, protein_ids: Sequence[str]) -> list[int]:
         """Return the positions of `protein_ids` in this data."""
         position = {protein_id: index for index, protein_id in enumerate(self.protein_ids)}
@@ -83,7 +88,7 @@ class ProteinData:
 
     def _read(self, protein: int, view_indices: np.ndarray | None = None) -> np.ndarray:
         images = self.store.images(self.store_indices[protein], view_indices)
-        return self._weights @ images @ self._weights.T  # (view, input row, input col)
+        return self.weights @ images @ self.weights.T  # (view, input row, input col)
 
     def _read_all(self) -> np.ndarray:
         shape = (len(self.protein_ids), self.num_views, self.input_size, self.input_size)

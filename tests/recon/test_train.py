@@ -49,7 +49,7 @@ def without_times(snapshot: Snapshot) -> list[dict[str, float]]:
     return [{name: value for name, value in row.items() if name != "elapsed_s"} for row in snapshot.history]
 
 
-@pytest.mark.parametrize("changed", [{}, {"frame": "view"}])
+@pytest.mark.parametrize("changed", [{}, {"frame": "view", "render_online": True}])
 def test_a_run_interrupted_ten_times_ends_with_the_very_same_weights_and_losses(
     tmp_path, tiny_config, monkeypatch, changed
 ):
