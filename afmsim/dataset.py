@@ -122,7 +122,7 @@ class Dataset:
         self.status = self._group["status"][:]
         self.voxel_size_nm = self._group["voxel_size_nm"][:]
         self.pixel_size_nm = self._group["pixel_size_nm"][:]
-        self._height_scale_nm = self._group["height_scale_nm"][:]
+        self.height_scale_nm = self._group["height_scale_nm"][:]
 
     @property
     def done_indices(self) -> np.ndarray:
@@ -135,7 +135,11 @@ class Dataset:
 
     def occupancy_fine(self, protein_index: int) -> np.ndarray:
         """Return the fine grid, uint8 `(z, y, x)`, unpacked."""
-        return unpack_occupancy(self._group["occupancy_fine"][protein_index])  # type: ignore[no-any-return]
+        return unpack_occupancy(self.packed_occupancy_fine(protein_index))  # type: ignore[no-any-return]
+
+    def packed_occupancy_fine(self, protein_index: int) -> np.ndarray:
+        """Return the fine grid as it is stored, uint8 `(z, y, x / 8)`, see `afmsim.voxelize.pack_occupancy`."""
+        return self._group["occupancy_fine"][protein_index]  # type: ignore[no-any-return]
 
     def heights_nm(self, protein_index: int, view_indices: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
         """
@@ -160,18 +164,21 @@ class Dataset:
             stored = views[protein_index]
         else:
             stored = np.stack([views[protein_index, int(view)] for view in view_indices])
-        return stored.astype(np.float32) * self._height_scale_nm[protein_index]  # type: ignore[no-any-return]
+        return stored.astype(np.float32) * self.height_scale_nm[protein_index]  # type: ignore[no-any-return]
 
     def images(self, protein_index: int, view_indices: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
+        """Return the views as images, float32 `(view, row, col)` from 0 to 1, see `as_images`."""
+        return self.as_images(protein_index, self.views_nm(protein_index, view_indices))  # type: ignore[no-any-return]
+
+    def as_images(self, protein_index: int, views_nm: Any) -> Any:
         """
-        Return the views as images, float32 `(view, row, col)` from 0 to 1.
+        Turn views of a protein, float32 `(view, row, col)` in nm, into images from 0 to 1; NumPy or CuPy.
 
         Heights are shares of the field of view; thicknesses are absorbed, 1 - exp(-absorption * thickness).
         """
-        views_nm = self.views_nm(protein_index, view_indices)
         if self.rendering == "height":
-            return views_nm / np.float32(self.field_of_view_nm(protein_index))  # type: ignore[no-any-return]
-        return -np.expm1(-ABSORPTION_PER_NM * views_nm)  # type: ignore[no-any-return]
+            return views_nm / np.float32(self.field_of_view_nm(protein_index))
+        return -np.expm1(-ABSORPTION_PER_NM * views_nm)
 
     def view_rotations(self, protein_index: int) -> np.ndarray:
         """Return the rotations world -> view, float32 `(view, 3, 3)`."""

@@ -19,19 +19,29 @@ def setting(sentence: str, default: Any = dataclasses.MISSING, choices: tuple[st
 
 
 def add_setting_arguments(parser: argparse.ArgumentParser, settings_class: type, skip: tuple[str, ...] = ()) -> None:
-    """Give `parser` one option per setting of `settings_class`, except those named in `skip`."""
+    """
+    Give `parser` one option per setting of `settings_class`, except those named in `skip`.
+
+    A setting that is true or false becomes a pair of options, `--name` and `--no-name`.
+    """
     group = parser.add_argument_group("settings (kept with the result)")
     for field in dataclasses.fields(settings_class):
         if field.name in skip:
             continue
         is_required = field.default is dataclasses.MISSING
+        option = f"--{field.name.replace('_', '-')}"
+        sentence = field.metadata["help"] + ("" if is_required else " (default: %(default)s)")
+        if field.type is bool:
+            action = argparse.BooleanOptionalAction
+            group.add_argument(option, action=action, default=field.default, help=sentence)
+            continue
         group.add_argument(
-            f"--{field.name.replace('_', '-')}",
+            option,
             type=field.type if isinstance(field.type, type) else str,
             required=is_required,
             default=None if is_required else field.default,
             choices=field.metadata["choices"],
-            help=field.metadata["help"] + ("" if is_required else " (default: %(default)s)"),
+            help=sentence,
         )
 
 

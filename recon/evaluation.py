@@ -19,6 +19,7 @@ from recon.metrics import iou_at_thresholds
 from recon.network import build_model
 from recon.pix2vox import Pix2Vox
 from recon.run_folder import RunError, RunFolder, RunRecord, write_rows
+from recon.samples import SampleMaker
 from recon.scores import ScoreRow, SizeRow, SplitScores, at_training_threshold, score_row, size_rows
 from recon.training_data import ProteinData
 from recon.views import check_view_count
@@ -42,6 +43,7 @@ class Evaluation:
         self.record = self.run.read_record()
         self.ranks = ranks
         self.data = ProteinData(store or Path(self.record.config.store), self.record.config.input_size)
+        self.maker = SampleMaker(self.data, self.record.config.frame)
         self.orders = self.run.read_view_orders()
         self.model = _trained_model(self.run, self.record).to(device)
         proteins = {split: self.data.indices_of(getattr(self.record.split, split)) for split in SPLITS}
@@ -103,23 +105,28 @@ class Evaluation:
         """Return float64 `(threshold, protein)`, the same on every rank."""
         config = self.record.config
         share: dict[int, np.ndarray] = {}
-        for indices, probability in predict(
-            self.model, self.data, self.orders, proteins, num_views, config.batch_size, config.precision, self.ranks
+        for batch, probability in predict(
+            self.model, self.maker, self.orders, proteins, num_views, config.batch_size, config.precision, self.ranks
         ):
-            table = iou_at_thresholds(probability, self.data.occupancy[indices])
-            share |= dict(zip(indices, table.T, strict=True))
+            table = iou_at_thresholds(probability, batch.occupancy.cpu().numpy())
+            share |= dict(zip(batch.protein.tolist(), table.T, strict=True))
         columns = {protein: column for part in self.ranks.gather(share) for protein, column in part.items()}
         return np.stack([columns[protein] for protein in proteins], axis=1)
 
     def _baseline_shapes(self) -> dict[str, np.ndarray]:
-        training = self.data.occupancy[self.proteins["train"]]
+        training = self._targets(self.proteins["train"])
         return {MEAN_SHAPE: mean_training_shape(training), BEST_BALL: best_ball(training)}
+
+    def _targets(self, proteins: list[int]) -> np.ndarray:
+        """Return uint8 `(protein, z, y, x)`: the bodies in the run's frame, for any number of views."""
+        first_views = [int(self.orders[self.data.protein_ids[protein]][0]) for protein in proteins]
+        return np.stack([self.maker.target(*one) for one in zip(proteins, first_views, strict=True)])
 
     def _baseline(self, shape: np.ndarray) -> dict[str, tuple[np.ndarray, float]]:
         """Return for each split the IoU `(protein,)` of one shape for all, and its threshold."""
         tables = {}
         for split, proteins in self.proteins.items():
-            columns = [iou_at_thresholds(shape[None], self.data.occupancy[[protein]]) for protein in proteins]
+            columns = [iou_at_thresholds(shape[None], self._targets([protein])) for protein in proteins]
             tables[split] = np.concatenate(columns, axis=1)
         return at_training_threshold(tables)
 
@@ -146,8 +153,8 @@ class Evaluation:
             for protein in self.proteins[split][:NUM_SAVED_PREDICTIONS]
         ]
         for protein, split in chosen:
-            ((_, probability),) = predict(
-                self.model, data, self.orders, [protein], num_views, 1, self.record.config.precision
+            ((batch, probability),) = predict(
+                self.model, self.maker, self.orders, [protein], num_views, 1, self.record.config.precision
             )
             protein_id = data.protein_ids[protein]
             views = self.orders[protein_id][:num_views]
@@ -155,7 +162,7 @@ class Evaluation:
                 np.savez_compressed(
                     temporary,
                     probability=probability[0],
-                    occupancy=data.occupancy[protein],
+                    occupancy=batch.occupancy[0].cpu().numpy(),
                     images=data.images(protein, views),
                     views=views,
                     protein_id=protein_id,

@@ -8,43 +8,45 @@ import torch
 from recon.distributed import Ranks
 from recon.pix2vox import Pix2Vox
 from recon.precision import autocast_for
-from recon.training_data import ProteinData, Sample, stack_samples
+from recon.samples import Sample, SampleMaker
 
 ViewOrders = Mapping[str, np.ndarray]
 """By protein id, int64 `(view,)`: the order in which its views are taken, from `recon.views.evaluation_order`."""
 
 
 def evaluation_batches(
-    data: ProteinData,
+    maker: SampleMaker,
     orders: ViewOrders,
     proteins: Sequence[int],
     num_views: int,
     batch_size: int,
+    device: torch.device,
     ranks: Ranks = Ranks(),  # noqa: B008 (frozen)
 ) -> Iterator[Sample]:
     """
-    Yield this rank's batches of `proteins` (indices into `data`), each seen through the first views of its order.
+    Yield this rank's batches of `proteins` (indices into the data), each seen through the first views of its order.
 
     Ranks take turns by whole batches: so each protein has one owner, and its batch, hence its prediction, does not
     depend on the number of ranks.
     """
     for start in range(ranks.rank * batch_size, len(proteins), ranks.size * batch_size):
-        views = {
-            protein: orders[data.protein_ids[protein]][:num_views] for protein in proteins[start : start + batch_size]
-        }
-        yield stack_samples(data, views)
+        readings = [
+            maker.read(protein, orders[maker.data.protein_ids[protein]][:num_views])
+            for protein in proteins[start : start + batch_size]
+        ]
+        yield maker.finish(maker.stack(readings, num_views), device)
 
 
 def predict(
     model: Pix2Vox,
-    data: ProteinData,
+    maker: SampleMaker,
     orders: ViewOrders,
     proteins: Sequence[int],
     num_views: int,
     batch_size: int,
     precision: str = "auto",
     ranks: Ranks = Ranks(),  # noqa: B008 (frozen)
-) -> Iterator[tuple[list[int], np.ndarray]]:
+) -> Iterator[tuple[Sample, np.ndarray]]:
     """
     Yield this rank's batches of `proteins` with their occupancy probability, float32 `(batch, z, y, x)` in 0..1.
 
@@ -52,7 +54,7 @@ def predict(
     """
     model.eval()
     device = next(model.parameters()).device
-    for batch in evaluation_batches(data, orders, proteins, num_views, batch_size, ranks):
+    for batch in evaluation_batches(maker, orders, proteins, num_views, batch_size, device, ranks):
         with torch.inference_mode(), autocast_for(precision, device):
-            output = model(batch.images.to(device))
-        yield batch.protein.tolist(), output.refined.cpu().numpy()
+            output = model(batch.images)
+        yield batch, output.refined.cpu().numpy()

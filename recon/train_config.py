@@ -5,6 +5,9 @@ from typing import Any
 
 from hpc.settings import setting
 
+FRAMES = ("pdb", "view", "inertia")
+"""The axes of the structure file; of a sample's first view; the body's principal axes."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
@@ -19,6 +22,17 @@ class TrainConfig:
     store: str = setting("dataset to train on, a Zarr store", "dataset.zarr")
     views: int = setting("number of views of each protein that the network sees at a time")
     size: str = setting("network: A is the paper's, with refiner; F is small and fast", "A", ("A", "F"))
+    frame: str = setting(
+        "axes of the target: those of the structure file, as in the paper; of each sample's first view; or the body's "
+        "principal axes",
+        "pdb",
+        FRAMES,
+    )
+    render_online: bool = setting(
+        "train on views rendered when they are needed, in orientations that never come again, rather than on the "
+        "stored ones, which then only validate",
+        False,
+    )
     input_size: int = setting("edge of the images that the network sees, in pixels", 224)
     epochs: int = setting("number of passes over the training proteins", 250)
     single_view_epochs: int = setting(
@@ -48,6 +62,8 @@ class TrainConfig:
             raise ValueError(f"expected size A or F, got {self.size!r}")
         if self.precision not in ("auto", "float32", "bfloat16"):
             raise ValueError(f"expected precision auto, float32 or bfloat16, got {self.precision!r}")
+        if self.frame not in FRAMES:
+            raise ValueError(f"expected a frame of {', '.join(FRAMES)}, got {self.frame!r}")
         for name in ("views", "input_size", "epochs", "repeats", "batch_size", "learning_rate_drop_epoch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"expected {name} of at least 1, got {getattr(self, name)}")

@@ -15,9 +15,11 @@ from recon.loss import loss as reconstruction_loss
 from recon.network import build_model, optimizer_of, prepared_network
 from recon.pix2vox import Pix2VoxOutput
 from recon.precision import autocast_for
+from recon.samples import Sample, SampleMaker
 from recon.split import Split
 from recon.train_config import TrainConfig
-from recon.training_data import EpochBatches, ProteinData, Sample, training_batches
+from recon.training_batches import EpochBatches, TrainingBatches
+from recon.training_data import ProteinData
 
 IOU_THRESHOLD = 0.5
 """Threshold of the IoU that is logged while training; the scores of `recon.evaluate` choose their own."""
@@ -87,7 +89,8 @@ class Trainer:
         self.order = EpochBatches(
             data.indices_of(split.train), config.repeats, config.seed, config.batch_size, ranks.rank, ranks.size
         )
-        self.batches = training_batches(data, self.order, config.views, config.seed)
+        self.maker = SampleMaker(data, config.frame)
+        self.batches = TrainingBatches(self.maker, self.order, config.views, config.seed, config.render_online, device)
         self.epoch = 0
         self.step = 0
         self.step_in_epoch = 0
@@ -189,7 +192,7 @@ class Trainer:
 
     def _train_step(self, batch: Sample) -> None:
         """Take one optimizer step over the samples of all ranks."""
-        occupancy = batch.occupancy.to(self.device, non_blocking=True)  # (sample, z, y, x)
+        occupancy = batch.occupancy  # (sample, z, y, x)
         output = self._forward(self.network, batch.images)
         num_samples = self.order.size_of(self.step_in_epoch)
         # The ranks' gradients are averaged, so each loss is weighted by its share of the samples.
@@ -220,10 +223,11 @@ class Trainer:
         config = self.config
         totals = [0.0, 0.0]
         self.model.eval()
+        proteins, device = self.validation_proteins, self.device
         for batch in evaluation_batches(
-            self.data, self.orders, self.validation_proteins, config.views, config.batch_size, self.ranks
+            self.maker, self.orders, proteins, config.views, config.batch_size, device, self.ranks
         ):
-            occupancy = batch.occupancy.to(self.device)
+            occupancy = batch.occupancy
             with torch.inference_mode():
                 output = self._forward(self.model, batch.images)
             totals[0] += float(reconstruction_loss(output, occupancy)) * len(occupancy)

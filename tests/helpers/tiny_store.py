@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from afmsim.dataset import DONE, FAILED, SCHEMA_VERSION, STATUS_WORDS, TABLE_NAME, ProteinRow, array_specs, format_table
+from afmsim.orientation import random_rotations
+from afmsim.voxelize import pack_occupancy
 from hpc.zarr_store import create_store, open_store, write_shard, write_small
 
 TARGET_SIZE = 32
@@ -25,6 +27,10 @@ def write_tiny_store(
     heights = np.stack([box_heights(body, num_views, image_size) for body in occupancy])
     is_done = np.arange(num_rows) < num_proteins
     write_shard(group, "occupancy", range(num_rows), occupancy)
+    fine = [body.repeat(2, axis=0).repeat(2, axis=1).repeat(2, axis=2) for body in occupancy]
+    rotations = [random_rotations(num_views, 0, protein_name(row)) for row in range(num_rows)]
+    write_shard(group, "occupancy_fine", range(num_rows), np.stack([pack_occupancy(body) for body in fine]))
+    write_shard(group, "view_rotation", range(num_rows), np.stack(rotations))
     write_shard(group, "height", range(num_rows), heights)
     for name, value in (("voxel_size_nm", VOXEL_SIZE_NM), ("pixel_size_nm", 0.25), ("height_scale_nm", 0.25 / 1000)):
         write_small(group, name, np.full(num_rows, value, np.float32))

@@ -1,6 +1,7 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,10 @@ import pytest
 from recon.evaluate import evaluate, main
 from recon.metrics import THRESHOLDS, iou_per_protein
 from recon.run_folder import RunFolder
+from recon.samples import SampleMaker
 from recon.scores import at_training_threshold
+from recon.train import train
+from recon.training_data import ProteinData
 from recon.views import evaluation_order
 
 
@@ -75,6 +79,36 @@ def test_the_baseline_is_the_mean_training_shape_at_its_own_training_threshold(t
     for score in rows_of(run.iou_by_views_path):
         (mean_shape, ball) = (row["iou_mean"] for row in rows if row["split"] == score["split"])
         assert (score["mean_shape_iou"], score["best_ball_iou"]) == (mean_shape, ball)
+
+
+@pytest.mark.parametrize("frame", ["view", "inertia"])
+def test_a_run_is_scored_in_its_own_frame(tmp_path, tiny_config, frame):
+    run = RunFolder(tmp_path / "run")
+    train(replace(tiny_config, epochs=1, frame=frame), run.path, "cpu")
+    evaluate(run.path, [1, 2], device_name="cpu")
+    data, split, orders = ProteinData(Path(tiny_config.store), 32), run.read_record().split, run.read_view_orders()
+    maker = SampleMaker(data, frame)
+
+    def target(protein_id):
+        return maker.target(data.indices_of([protein_id])[0], orders[protein_id][0])
+
+    baselines = rows_of(run.baselines_path)
+    mean_shape = np.mean([target(protein_id) for protein_id in split.train], axis=0)
+    for row in baselines[:3]:
+        targets = np.stack([target(protein_id) for protein_id in getattr(split, row["split"])])
+        iou = iou_per_protein(np.broadcast_to(mean_shape, targets.shape), targets, float(row["threshold"]))
+        assert float(row["iou_mean"]) == pytest.approx(iou.mean(), abs=1e-6)
+    scores = {row["protein_id"]: float(row["iou"]) for row in rows_of(run.iou_per_protein_path) if row["views"] == "2"}
+    (threshold,) = {float(row["threshold"]) for row in rows_of(run.iou_by_views_path) if row["views"] == "2"}
+    files = sorted(run.predictions_path.glob("*.npz"))
+    assert len(files) == 5
+    for path in files:
+        with np.load(path) as saved:
+            protein_id = str(saved["protein_id"])
+            np.testing.assert_array_equal(saved["occupancy"], target(protein_id))
+            assert not np.array_equal(saved["occupancy"], data.occupancy[data.indices_of([protein_id])[0]])
+            iou = iou_per_protein(saved["probability"][None], saved["occupancy"][None], threshold)[0]
+            assert iou == pytest.approx(scores[protein_id], abs=0.01)
 
 
 def test_scores_come_from_the_views_that_the_run_keeps(tiny_runs, tmp_path):

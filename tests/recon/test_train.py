@@ -49,9 +49,12 @@ def without_times(snapshot: Snapshot) -> list[dict[str, float]]:
     return [{name: value for name, value in row.items() if name != "elapsed_s"} for row in snapshot.history]
 
 
-def test_a_run_interrupted_ten_times_ends_with_the_very_same_weights_and_losses(tmp_path, tiny_config, monkeypatch):
+@pytest.mark.parametrize("changed", [{}, {"frame": "view", "render_online": True}])
+def test_a_run_interrupted_ten_times_ends_with_the_very_same_weights_and_losses(
+    tmp_path, tiny_config, monkeypatch, changed
+):
     # Interruptions come within epochs and at their ends; the learning rate drops and the merger starts between them.
-    config = replace(tiny_config, epochs=4, batch_size=1, single_view_epochs=1, learning_rate_drop_epoch=2)
+    config = replace(tiny_config, epochs=4, batch_size=1, single_view_epochs=1, learning_rate_drop_epoch=2, **changed)
     assert train(config, tmp_path / "straight", "cpu") == 0
     monkeypatch.setattr(Trainer, "steps", interrupted_after({1, 2, 4, 5, 6, 8, 9, 11, 12, 15}, Trainer.steps))
     statuses = []
