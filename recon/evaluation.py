@@ -43,6 +43,7 @@ class Evaluation:
         self.record = self.run.read_record()
         self.ranks = ranks
         self.data = ProteinData(store or Path(self.record.config.store), self.record.config.input_size)
+        self.data.hold_images()
         self.maker = SampleMaker(self.data, self.record.config.frame)
         self.orders = self.run.read_view_orders()
         self.model = _trained_model(self.run, self.record).to(device)
