@@ -21,7 +21,7 @@ from recon.pix2vox import Pix2Vox
 from recon.run_folder import RunError, RunFolder, RunRecord, write_rows
 from recon.samples import SampleMaker
 from recon.scores import ScoreRow, SizeRow, SplitScores, at_training_threshold, score_row, size_rows
-from recon.training_data import ProteinData
+from recon.staging import run_data
 from recon.views import check_view_count
 
 logger = logging.getLogger(__name__)
@@ -42,8 +42,7 @@ class Evaluation:
         self.run = RunFolder(run_path)
         self.record = self.run.read_record()
         self.ranks = ranks
-        self.data = ProteinData(store or Path(self.record.config.store), self.record.config.input_size)
-        self.data.hold_images()
+        self.data = run_data(store or Path(self.record.config.store), self.record.config, is_online=False, ranks=ranks)
         self.maker = SampleMaker(self.data, self.record.config.frame)
         self.orders = self.run.read_view_orders()
         self.model = _trained_model(self.run, self.record).to(device)
