@@ -43,7 +43,7 @@ class Evaluation:
         self.ranks = ranks
         self.data = ProteinData(store or Path(self.record.config.store), self.record.config.input_size)
         self.orders = self.run.read_view_orders()
-        self.model = _trained_model(self.run, self.record).to(device)
+        self.model = trained_model(self.run, self.record).to(device)
         proteins = {split: self.data.indices_of(getattr(self.record.split, split)) for split in SPLITS}
         self.proteins = {split: indices for split, indices in proteins.items() if indices}
         self._baselines = {name: self._baseline(shape) for name, shape in self._baseline_shapes().items()}
@@ -163,7 +163,8 @@ class Evaluation:
                 )
 
 
-def _trained_model(run: RunFolder, record: RunRecord) -> Pix2Vox:
+def trained_model(run: RunFolder, record: RunRecord) -> Pix2Vox:
+    """Return the network of the run's last snapshot, in host memory; RunError where there is none."""
     if not run.snapshot_path.exists():
         raise RunError(f"expected a trained run in {run.path}, got one without a snapshot; train it first")
     snapshot = load_snapshot(run.snapshot_path)
