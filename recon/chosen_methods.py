@@ -8,7 +8,7 @@ from afmsim.dataset import Dataset
 from recon.carving_method import CarvingMethod, KeptPoses, Refine, known_poses
 from recon.distributed import Ranks
 from recon.scored_proteins import families_of, training_proteins
-from recon.shape_method import PDB_FRAME, VIEW_FRAME, ShapeMethod
+from recon.shape_method import PDB_FRAME, TURNED_FRAME, ShapeMethod
 from recon.shape_task import KNOWN, MEAN_SHAPE, PAPER, REFINE, REGISTER, VIEW, ShapeTask
 
 
@@ -50,9 +50,10 @@ def _method(
         return mean_shape_method(dataset, training, task.target_size, task.seed, ranks)
     from recon.scored_runs import NETWORK_SIZE, ScoredProteins, network_method
 
-    if task.target_size != NETWORK_SIZE or (name == PAPER and dataset.target_size != NETWORK_SIZE):
-        raise ValueError(_size_message(name, NETWORK_SIZE, task.target_size))
-    frame, runs = {PAPER: (PDB_FRAME, task.paper_runs), VIEW: (VIEW_FRAME, task.view_runs)}[name]
+    for size in (task.target_size, dataset.target_size):
+        if size != NETWORK_SIZE:
+            raise ValueError(_size_message(name, NETWORK_SIZE, size))
+    frame, runs = {PAPER: (PDB_FRAME, task.paper_runs), VIEW: (TURNED_FRAME, task.view_runs)}[name]
     scored = ScoredProteins([dataset.protein_ids[protein] for protein in proteins], families_of(dataset))
     return network_method(name, frame, runs, task.ordered_view_counts, scored, device, ranks)
 

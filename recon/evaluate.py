@@ -5,7 +5,7 @@ With --store and --out, several methods are scored in one table, on the same pro
 
     mean-shape        the mean training shape in the frame of the first view; no image is used
     paper, view       trained runs of recon.train (--paper-run, --view-run), which answer in the axes of the structure
-                      file and in the frame of the first view
+                      file (column frame: pdb) and in those of the first view (turned)
     known             carved with the true orientations, the limit of carving
     register          orientations found from the height maps alone, then carved; nothing is trained
     register+refine   the same, refined by a small network

@@ -55,7 +55,7 @@ class Evaluation:
 
     def scores(self, num_views: int) -> dict[str, SplitScores]:
         """Return the scores of each split, seen with `num_views`; the ranks share the proteins."""
-        tables = {split: self._iou_table(indices, num_views) for split, indices in self.proteins.items()}
+        tables = {split: self.iou_table(indices, num_views) for split, indices in self.proteins.items()}
         return {
             split: SplitScores(
                 iou=iou,
@@ -99,7 +99,7 @@ class Evaluation:
         # The last file: where it is, all others are.
         write_rows(run.iou_by_views_path, _columns(ScoreRow), [asdict(row) for row in rows])
 
-    def _iou_table(self, proteins: list[int], num_views: int) -> np.ndarray:
+    def iou_table(self, proteins: list[int], num_views: int) -> np.ndarray:
         """Return float64 `(threshold, protein)`, the same on every rank."""
         batch_size = self.record.config.batch_size
         share: dict[int, np.ndarray] = {}

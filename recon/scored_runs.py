@@ -5,23 +5,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from recon.distributed import Ranks
-from recon.evaluation import trained_model
+from recon.evaluation import Evaluation, trained_model
 from recon.file_digest import file_digest
-from recon.inference import evaluation_batches
-from recon.metrics import THRESHOLDS, choose_threshold, iou_at_thresholds
+from recon.metrics import THRESHOLDS, choose_threshold
 from recon.network_method import NetworkMethod, TrainedNetwork
-from recon.pix2vox import Pix2Vox
 from recon.run_folder import RunError, RunFolder, RunRecord, read_rows
-from recon.training_data import ProteinData
+from recon.shape_method import PDB_FRAME, TURNED_FRAME
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_FRAME = "pdb"
-"""Of runs whose settings name none."""
+TRAINED_FRAMES = {PDB_FRAME: "pdb", TURNED_FRAME: "view"}
+"""What the setting `frame` of a run says for the frame of its answers; runs without that setting know only pdb."""
 NETWORK_SIZE = 32
 """Voxels per axis of what Pix2Vox++ predicts."""
 
@@ -61,7 +58,7 @@ def network_method(
         own_views = [views for views in view_counts if chosen[views] == path]
         run, record = RunFolder(path), records[path]
         model = trained_model(run, record).to(device).eval()
-        thresholds = {views: training_threshold(run, record, model, views, ranks) for views in own_views}
+        thresholds = {views: training_threshold(run, views, device, ranks) for views in own_views}
         network = TrainedNetwork(model, record.config.input_size, thresholds)
         networks |= dict.fromkeys(own_views, network)
     identity = " ".join(f"{views}:{file_digest(RunFolder(path).snapshot_path)}" for views, path in chosen.items())
@@ -75,10 +72,10 @@ def nearest_run(records: Mapping[Path, RunRecord], views: int) -> Path:
 
 def check_run(path: Path, record: RunRecord, name: str, frame: str, scored: ScoredProteins) -> None:
     """Raise RunError unless the run answers in `frame` and has seen neither the proteins scored nor their relatives."""
-    found = getattr(record.config, "frame", DEFAULT_FRAME)
-    if found != frame:
+    found, expected = getattr(record.config, "frame", "pdb"), TRAINED_FRAMES[frame]
+    if found != expected:
         raise RunError(
-            f"got --{name}-run {path}, trained with --frame {found}, expected one with --frame {frame}; give it to "
+            f"got --{name}-run {path}, trained with --frame {found}, expected one with --frame {expected}; give it to "
             "the method of its own frame, or train another"
         )
     families = scored.families
@@ -92,7 +89,7 @@ def check_run(path: Path, record: RunRecord, name: str, frame: str, scored: Scor
         )
 
 
-def training_threshold(run: RunFolder, record: RunRecord, model: Pix2Vox, num_views: int, ranks: Ranks) -> float:
+def training_threshold(run: RunFolder, num_views: int, device: torch.device, ranks: Ranks) -> float:
     """
     Return the threshold that is best for the run's training proteins.
 
@@ -104,19 +101,8 @@ def training_threshold(run: RunFolder, record: RunRecord, model: Pix2Vox, num_vi
         if (row["views"], row["split"]) == (str(num_views), "train"):
             return float(row["threshold"])
     logger.info("%s: choosing the threshold for %d views on its training proteins", run.path, num_views)
-    data = ProteinData(Path(record.config.store), record.config.input_size)
-    proteins = data.indices_of(record.split.train)
-    device = next(model.parameters()).device
-    columns: dict[int, np.ndarray] = {}
-    orders, batch_size = run.read_view_orders(), record.config.batch_size
-    for batch in evaluation_batches(data, orders, proteins, num_views, batch_size, ranks):
-        with torch.inference_mode():
-            probability = model(batch.images.to(device)).refined.float().cpu().numpy()
-        table = iou_at_thresholds(probability, batch.occupancy.numpy())  # (threshold, protein)
-        columns |= dict(zip(batch.protein.tolist(), table.T, strict=True))
-    all_columns = {protein: column for part in ranks.gather(columns) for protein, column in part.items()}
-    iou = np.stack([all_columns[protein] for protein in proteins], axis=1)
-    return float(THRESHOLDS[choose_threshold(iou)])
+    evaluation = Evaluation(run.path, None, device, ranks)
+    return float(THRESHOLDS[choose_threshold(evaluation.iou_table(evaluation.proteins["train"], num_views))])
 
 
 def _is_scored(run: RunFolder) -> bool:

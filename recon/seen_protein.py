@@ -12,7 +12,7 @@ import numpy as np
 
 from afmsim.dataset import Dataset
 from recon.scan_cleaning import clean_views
-from recon.shape_method import PDB_FRAME
+from recon.shape_method import PDB_FRAME, TURNED_FRAME, VIEW_FRAME
 from recon.true_poses import relative_to_first, true_poses
 from recon.volume_frame import VolumeFrame, frame_of_view, occupancy_in_frame
 
@@ -43,12 +43,14 @@ class SeenProtein:
     """uint8 `(z, y, x)` in the first view's frame"""
     stored_truth: TrueBody
     """in the axes of the structure file, as the dataset holds it"""
+    turned_truth: TrueBody
+    """on the stored grid, turned about its middle by the first view"""
 
     def truth_in(self, frame: str) -> TrueBody:
         """Return the truth that an answer in this frame is compared with."""
-        if frame == PDB_FRAME:
-            return self.stored_truth
-        return TrueBody(self.truth, self.frame.voxel_size_nm(len(self.truth)))
+        if frame == VIEW_FRAME:
+            return TrueBody(self.truth, self.frame.voxel_size_nm(len(self.truth)))
+        return {PDB_FRAME: self.stored_truth, TURNED_FRAME: self.turned_truth}[frame]
 
 
 def see_protein(
@@ -71,8 +73,10 @@ def see_protein(
     frame = frame_of_view(views.heights_nm[0], views.pixel_size_nm)
     voxel_size_nm = float(dataset.voxel_size_nm[protein_index])
     truth = occupancy_in_frame(fine, voxel_size_nm, rotations[0], offsets_nm[0], frame, size)
+    stored_frame = VolumeFrame((0.0, 0.0, 0.0), voxel_size_nm * dataset.grid_size)
+    turned = occupancy_in_frame(fine, voxel_size_nm, rotations[0], np.zeros(3), stored_frame, dataset.target_size)
     stored = dataset.occupancy(protein_index)
-    if not (truth.any() and stored.any()):
+    if not (truth.any() and stored.any() and turned.any()):
         raise ValueError("expected a body, got a truth without any voxel inside")
     return SeenProtein(
         dataset.protein_ids[protein_index],
@@ -82,7 +86,8 @@ def see_protein(
         frame,
         *relative_to_first(rotations, offsets_nm),
         truth,
-        TrueBody(stored, voxel_size_nm * dataset.grid_size / dataset.target_size),
+        TrueBody(stored, stored_frame.voxel_size_nm(dataset.target_size)),
+        TrueBody(turned, stored_frame.voxel_size_nm(dataset.target_size)),
     )
 
 

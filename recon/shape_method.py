@@ -9,9 +9,11 @@ if TYPE_CHECKING:
     from recon.seen_protein import SeenProtein
 
 VIEW_FRAME = "view"
-"""The answer lives in the frame of the first view."""
+"""The answer lives on a grid as wide as the first view, in the frame of that view."""
 PDB_FRAME = "pdb"
-"""The answer lives in the axes of the structure file."""
+"""The answer lives on the stored grid, in the axes of the structure file."""
+TURNED_FRAME = "turned"
+"""The answer lives on the stored grid, turned about its middle by the first view, as `recon.train --frame view` does."""
 THRESHOLD = 0.5
 
 
@@ -22,7 +24,7 @@ class ShapeAnswer:
     probability: np.ndarray
     """float32 `(z, y, x)` in 0..1"""
     frame: str
-    """`VIEW_FRAME` or `PDB_FRAME`"""
+    """`VIEW_FRAME`, `PDB_FRAME` or `TURNED_FRAME`"""
     threshold: float = THRESHOLD
     """a voxel is inside from here on"""
     elapsed_s: float = float("nan")

@@ -31,7 +31,7 @@ class ShapeScore:
     elapsed_s: float
     """of finding the poses and carving"""
     frame: str
-    """what the answer lives in and is scored in: view or pdb"""
+    """what the answer lives in and is scored in, see `recon.shape_method`: view, pdb or turned"""
     threshold: float
     mirrored_iou: float
     """IoU of the mirrored body after the best rotation and shift: less than aligned_iou where the hand is known"""

@@ -34,7 +34,7 @@ class ShapeRow:
     f_score_mean: float
     elapsed_s_median: float
     frame: str
-    """what answers live in and are scored in: view or pdb"""
+    """what answers live in and are scored in, see `recon.shape_method`: view, pdb or turned"""
     mirrored_iou_mean: float
     """IoU of the mirrored body after the best rotation and shift"""
     pose_within_5_deg: float

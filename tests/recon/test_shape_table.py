@@ -28,7 +28,7 @@ from recon.views import evaluation_order
 from tests.helpers.shape_store import write_shape_store
 from tests.helpers.torch_ranks import run_ranks
 
-NAMES = ("1kjy", "1lmb", "2trc", "1hvr", "1acb")
+NAMES = ("1kjy", "1lmb", "2trc", "1hvr", "1acb", "1aar")
 NUM_VIEWS = 3
 UNTIMED = ("elapsed_s", "elapsed_s_median")
 
@@ -136,7 +136,7 @@ def test_the_run_trained_with_the_nearest_number_of_views_answers(run: Path) -> 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--method", "paper", "--paper-run", "RUN"], r"was trained on 2 of the 5 .*--split test --test-fraction 0.5"),
+        (["--method", "paper", "--paper-run", "RUN"], r"was trained on 2 of the 6 .*--split test --test-fraction 0.5"),
         (["--method", "view", "--view-run", "RUN", "--split", "test"], "trained with --frame pdb, expected one with"),
         (["--method", "paper"], "needs --paper-run"),
         (["--method", "mean-shape"], "unrelated to those scored"),
@@ -157,10 +157,28 @@ def test_what_cannot_be_compared_is_refused(
     assert re.search(message, capsys.readouterr().err)
 
 
+def test_a_run_in_the_frame_of_the_view_is_scored_by_the_stored_body_turned_about_its_middle(store: Path) -> None:
+    from scipy.ndimage import affine_transform
+
+    from afmsim.voxelize import downsample_majority
+
+    dataset, task = open_dataset(store), ShapeTask(store, ["known"], [1])
+    seen = seen_for_task(dataset, task, 2)
+    fine = dataset.occupancy_fine(2).astype(np.float32)
+    rotation = dataset.view_rotations(2)[evaluation_order(0, NAMES[2], NUM_VIEWS)[0]]
+    inverse_zyx = rotation.T[::-1, ::-1]
+    middle = np.full(3, (len(fine) - 1) / 2)
+    turned = affine_transform(fine, inverse_zyx, middle - inverse_zyx @ middle, order=1) >= 0.5
+    expected = downsample_majority(turned.astype(np.uint8), 32)
+    assert overlap(seen.truth_in("turned").occupancy, expected) > 0.95
+    assert seen.truth_in("turned").voxel_size_nm == pytest.approx(seen.truth_in("pdb").voxel_size_nm)
+    np.testing.assert_array_equal(seen.truth_in("pdb").occupancy, dataset.occupancy(2))
+
+
 def test_the_mean_shape_is_the_mean_of_bodies_in_the_frame_of_a_view(store: Path) -> None:
     dataset, task = open_dataset(store), ShapeTask(store, ["known"], [1])
     bodies = [body_in_random_view(dataset, protein, 32, 0) for protein in range(3)]
-    for protein, body in enumerate(bodies):
+    for protein, body in enumerate(bodies):  # turned once more on a coarse grid
         assert overlap(body, seen_for_task(dataset, task, protein).truth) > 0.75
     method = mean_shape_method(dataset, [0, 1, 2], 32, 0, Ranks())
     np.testing.assert_allclose(method.probability, np.mean(bodies, axis=0), atol=1e-6)
