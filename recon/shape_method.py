@@ -13,7 +13,7 @@ VIEW_FRAME = "view"
 PDB_FRAME = "pdb"
 """The answer lives on the stored grid, in the axes of the structure file."""
 TURNED_FRAME = "turned"
-"""The answer lives on the stored grid, turned about its middle by the first view, as `recon.train --frame view` does."""
+"""The answer lives on the stored grid, turned about its middle by the first view: `recon.train --frame view`."""
 THRESHOLD = 0.5
 
 
