@@ -101,10 +101,10 @@ class Evaluation:
 
     def iou_table(self, proteins: list[int], num_views: int) -> np.ndarray:
         """Return float64 `(threshold, protein)`, the same on every rank."""
-        batch_size = self.record.config.batch_size
+        config = self.record.config
         share: dict[int, np.ndarray] = {}
         for indices, probability in predict(
-            self.model, self.data, self.orders, proteins, num_views, batch_size, self.ranks
+            self.model, self.data, self.orders, proteins, num_views, config.batch_size, config.precision, self.ranks
         ):
             table = iou_at_thresholds(probability, self.data.occupancy[indices])
             share |= dict(zip(indices, table.T, strict=True))
@@ -146,7 +146,9 @@ class Evaluation:
             for protein in self.proteins[split][:NUM_SAVED_PREDICTIONS]
         ]
         for protein, split in chosen:
-            ((_, probability),) = predict(self.model, data, self.orders, [protein], num_views, 1)
+            ((_, probability),) = predict(
+                self.model, data, self.orders, [protein], num_views, 1, self.record.config.precision
+            )
             protein_id = data.protein_ids[protein]
             views = self.orders[protein_id][:num_views]
             with atomic_write(self.run.predictions_path / f"{split}_{protein_id}.npz") as temporary:

@@ -7,6 +7,7 @@ import torch
 
 from recon.distributed import Ranks
 from recon.pix2vox import Pix2Vox
+from recon.precision import autocast_for
 from recon.training_data import ProteinData, Sample, stack_samples
 
 ViewOrders = Mapping[str, np.ndarray]
@@ -41,12 +42,17 @@ def predict(
     proteins: Sequence[int],
     num_views: int,
     batch_size: int,
+    precision: str = "auto",
     ranks: Ranks = Ranks(),  # noqa: B008 (frozen)
 ) -> Iterator[tuple[list[int], np.ndarray]]:
-    """Yield this rank's batches of `proteins` with their occupancy probability, float32 `(batch, z, y, x)` in 0..1."""
+    """
+    Yield this rank's batches of `proteins` with their occupancy probability, float32 `(batch, z, y, x)` in 0..1.
+
+    `precision` is that of `recon.precision`.
+    """
     model.eval()
     device = next(model.parameters()).device
     for batch in evaluation_batches(data, orders, proteins, num_views, batch_size, ranks):
-        with torch.inference_mode():
+        with torch.inference_mode(), autocast_for(precision, device):
             output = model(batch.images.to(device))
         yield batch.protein.tolist(), output.refined.cpu().numpy()
