@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from recon.pix2vox import Pix2Vox
+from recon.precision import autocast_for
 from recon.seen_protein import SeenProtein
 from recon.shape_method import ShapeAnswer
 from recon.training_data import area_weights
@@ -20,6 +21,8 @@ class TrainedNetwork:
     model: Pix2Vox
     """in evaluation mode, on its device"""
     input_size: int
+    precision: str
+    """as in `recon.precision`"""
     thresholds: Mapping[int, float]
     """by number of views, chosen on the run's training proteins"""
 
@@ -40,7 +43,7 @@ class NetworkMethod:
         started = time.perf_counter()
         images = network_images(seen, num_views, network.input_size)
         device = next(network.model.parameters()).device
-        with torch.inference_mode():
+        with torch.inference_mode(), autocast_for(network.precision, device):
             output = network.model(torch.from_numpy(images)[None, :, None].to(device))  # (1, view, 1, row, col)
         probability = output.refined[0].float().cpu().numpy()
         elapsed_s = time.perf_counter() - started

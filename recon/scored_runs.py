@@ -59,7 +59,7 @@ def network_method(
         run, record = RunFolder(path), records[path]
         model = trained_model(run, record).to(device).eval()
         thresholds = {views: training_threshold(run, views, device, ranks) for views in own_views}
-        network = TrainedNetwork(model, record.config.input_size, thresholds)
+        network = TrainedNetwork(model, record.config.input_size, record.config.precision, thresholds)
         networks |= dict.fromkeys(own_views, network)
     identity = " ".join(f"{views}:{file_digest(RunFolder(path).snapshot_path)}" for views, path in chosen.items())
     return NetworkMethod(name, frame, networks, identity)

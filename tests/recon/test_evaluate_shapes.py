@@ -104,9 +104,9 @@ def test_pictures_of_a_table(shape_store: Path, tmp_path: Path) -> None:
     from recon.shape_figures import main as figures_main
 
     out = tmp_path / "table.csv"
-    evaluate_shapes(ShapeTask(shape_store, ["known"], [1, 3]), out)
+    evaluate_shapes(ShapeTask(shape_store, ["known", "register"], [1, 3], max_proteins=2), out)
     assert figures_main(["--table", str(out), "--out", str(tmp_path / "pictures")]) == 0
-    for name in ("iou_by_views", "bodies"):
+    for name in ("iou_by_views", "chamfer_by_views", "pose_errors", "calibration", "bodies"):
         with Image.open(tmp_path / "pictures" / f"{name}.png") as picture:
             assert len(picture.convert("RGB").getcolors(10**6) or []) > 20
     assert figures_main(["--table", str(tmp_path / "no.csv"), "--out", str(tmp_path)]) == 2
