@@ -19,7 +19,7 @@ from recon.scored_proteins import chosen_proteins, families_of
 from recon.shape_method import ShapeMethod
 from recon.shape_score import ShapeResult, ShapeScore
 from recon.shape_scoring import ShapeFailure, score_proteins, seen_for_task
-from recon.shape_tables import ShapeRow, table_rows, write_tables
+from recon.shape_tables import ShapeRow, table_rows, write_failures, write_tables
 from recon.shape_task import ShapeTask
 from recon.torch_device import torch_device
 from recon.views import check_view_count
@@ -68,12 +68,14 @@ def evaluate_shapes(task: ShapeTask, out: Path) -> ShapeTable:
             journal.claim(_settings(dataset, task))
         methods = chosen_methods(task, dataset, proteins, folder, device, ranks)
         results, failures = score_proteins(dataset, task, proteins, methods, journal, ranks)
+        if ranks.is_main:
+            write_failures(out, failures)
         if not results:
             raise ValueError(f"no protein could be scored; the first, {failures[0].protein_id}: {failures[0].reason}")
         rows = table_rows(results, task.split, families_of(dataset))
         if ranks.is_main:
             save_shown(dataset, task, methods[-1], results, out)
-            write_tables(out, rows, results, failures)
+            write_tables(out, rows, results)
         ranks.barrier()
     return ShapeTable(rows, failures)
 

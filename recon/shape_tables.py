@@ -74,14 +74,16 @@ def calibration_rows(results: Sequence[ShapeResult]) -> list[CalibrationRow]:
     ]
 
 
-def write_tables(
-    out: Path, rows: Sequence[ShapeRow], results: Sequence[ShapeResult], failures: Sequence[ShapeFailure]
-) -> None:
+def write_failures(out: Path, failures: Sequence[ShapeFailure]) -> None:
+    """Write the proteins that are in no row, beside the table; an empty list takes the place of an older one."""
+    _write(out.with_name(f"{out.stem}_failures.csv"), ShapeFailure, failures)
+
+
+def write_tables(out: Path, rows: Sequence[ShapeRow], results: Sequence[ShapeResult]) -> None:
     """Write the table last: where it is, all others are."""
     for name, row_class, own in (
         ("per_protein", ShapeScore, [result.score for result in results]),
         ("calibration", CalibrationRow, calibration_rows(results)),
-        ("failures", ShapeFailure, failures),
     ):
         _write(out.with_name(f"{out.stem}_{name}.csv"), row_class, own)
     _write(out, ShapeRow, rows)

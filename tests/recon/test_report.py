@@ -12,7 +12,7 @@ from recon.report import main
 from recon.run_results import read_results
 from recon.shape_score import ShapeResult, ShapeScore
 from recon.shape_scoring import ShapeFailure
-from recon.shape_tables import table_rows, write_tables
+from recon.shape_tables import table_rows, write_failures, write_tables
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,8 @@ def shapes(tmp_path_factory) -> Path:
         for name in ("1abc", "2abc")
     ]
     rows = table_rows(results, "test", {"1abc": "1abc", "2abc": "2abc"})
-    write_tables(table, rows, results, [ShapeFailure("3abc", "ValueError: no surface")])
+    write_failures(table, [ShapeFailure("3abc", "ValueError: no surface")])
+    write_tables(table, rows, results)
     body = np.zeros((16, 16, 16), np.uint8)
     body[4:12, 4:10, 4:12] = 1
     for name in ("best", "median", "worst"):

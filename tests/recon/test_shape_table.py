@@ -258,3 +258,14 @@ def test_bodies_of_64_voxels_are_carved_finer_and_not_refined(store: Path, tmp_p
     assert rows["register", 3].iou_mean > rows["register", 1].iou_mean
     with pytest.raises(ValueError, match="answers on 32 voxels per axis, got a target size of 64; leave the method"):
         refinement(None, 64)
+
+
+def test_where_every_protein_fails_the_reasons_are_there_and_no_table(
+    broken_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "table.csv"
+    options = ["--method", "known", "--views", str(NUM_VIEWS), "--max-proteins", "1"]
+    assert main(arguments_of(broken_store, out, *options)) == 2
+    assert f"no protein could be scored; the first, {NAMES[0]}: " in capsys.readouterr().err
+    assert [row["protein_id"] for row in read(tmp_path / "table_failures.csv")] == [NAMES[0]]
+    assert not out.exists()
