@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recon import carving_method
+from recon import carve_refiner, carving_method
 from recon.evaluate import main
 from recon.evaluate_shapes import evaluate_shapes
 from recon.scored_proteins import chosen_proteins
@@ -110,3 +110,21 @@ def test_pictures_of_a_table(shape_store: Path, tmp_path: Path) -> None:
         with Image.open(tmp_path / "pictures" / f"{name}.png") as picture:
             assert len(picture.convert("RGB").getcolors(10**6) or []) > 20
     assert figures_main(["--table", str(tmp_path / "no.csv"), "--out", str(tmp_path)]) == 2
+
+
+def test_registration_is_refined_by_default_where_the_package_has_the_weights(
+    shape_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = tmp_path / "carve_refiner.pt"
+    monkeypatch.setattr(carve_refiner, "default_refiner_path", lambda: weights)
+    arguments = ["--store", str(shape_store), "--views", "1", "--max-proteins", "1", "--device", "cpu", "--out"]
+    assert main([*arguments, str(tmp_path / "without.csv")]) == 0
+    carve_refiner.save_refiner(carve_refiner.CarveRefiner(), weights)
+    assert main([*arguments, str(tmp_path / "with.csv")]) == 0
+    methods = [row["method"] for name in ("without", "with") for row in read(tmp_path / f"{name}.csv")]
+    assert methods == ["register", "register+refine"]
+
+
+def test_a_run_alone_is_scored_by_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--run", str(tmp_path)]) == 2
+    assert "expected a training run in" in capsys.readouterr().err
