@@ -187,8 +187,6 @@ def plan_jobs(arguments: argparse.Namespace) -> TrainingPlan:
     evaluated = tuple(arguments.evaluate_views)
     values = vars(arguments) | {"store": str(Path(arguments.store).resolve())}
     if is_in_view:
-        if "frame" not in TrainConfig.__dataclass_fields__:
-            raise ValueError("the method view needs a recon.train with --frame, which this version lacks; update it")
         values["frame"] = "view"
     return TrainingPlan(
         runs=runs,

@@ -18,7 +18,7 @@ from recon.shape_method import PDB_FRAME, TURNED_FRAME
 logger = logging.getLogger(__name__)
 
 TRAINED_FRAMES = {PDB_FRAME: "pdb", TURNED_FRAME: "view"}
-"""What the setting `frame` of a run says for the frame of its answers; runs without that setting know only pdb."""
+"""What the setting `frame` of a run says for the frame of its answers."""
 NETWORK_SIZE = 32
 """Voxels per axis of what Pix2Vox++ predicts."""
 
@@ -72,7 +72,7 @@ def nearest_run(records: Mapping[Path, RunRecord], views: int) -> Path:
 
 def check_run(path: Path, record: RunRecord, name: str, frame: str, scored: ScoredProteins) -> None:
     """Raise RunError unless the run answers in `frame` and has seen neither the proteins scored nor their relatives."""
-    found, expected = getattr(record.config, "frame", "pdb"), TRAINED_FRAMES[frame]
+    found, expected = record.config.frame, TRAINED_FRAMES[frame]
     if found != expected:
         raise RunError(
             f"got --{name}-run {path}, trained with --frame {found}, expected one with --frame {expected}; give it to "
