@@ -21,7 +21,7 @@ from recon.pix2vox import Pix2Vox
 from recon.run_folder import RunError, RunFolder, RunRecord, write_rows
 from recon.samples import SampleMaker
 from recon.scores import ScoreRow, SizeRow, SplitScores, at_training_threshold, score_row, size_rows
-from recon.training_data import ProteinData
+from recon.staging import run_data
 from recon.views import check_view_count
 
 logger = logging.getLogger(__name__)
@@ -42,8 +42,7 @@ class Evaluation:
         self.run = RunFolder(run_path)
         self.record = self.run.read_record()
         self.ranks = ranks
-        self.data = ProteinData(store or Path(self.record.config.store), self.record.config.input_size)
-        self.data.hold_images()
+        self.data = run_data(store or Path(self.record.config.store), self.record.config, is_online=False, ranks=ranks)
         self.maker = SampleMaker(self.data, self.record.config.frame)
         self.orders = self.run.read_view_orders()
         self.model = _trained_model(self.run, self.record).to(device)
@@ -104,10 +103,10 @@ class Evaluation:
 
     def _iou_table(self, proteins: list[int], num_views: int) -> np.ndarray:
         """Return float64 `(threshold, protein)`, the same on every rank."""
-        batch_size = self.record.config.batch_size
+        config = self.record.config
         share: dict[int, np.ndarray] = {}
         for batch, probability in predict(
-            self.model, self.maker, self.orders, proteins, num_views, batch_size, self.ranks
+            self.model, self.maker, self.orders, proteins, num_views, config.batch_size, config.precision, self.ranks
         ):
             table = iou_at_thresholds(probability, batch.occupancy.cpu().numpy())
             share |= dict(zip(batch.protein.tolist(), table.T, strict=True))
@@ -154,7 +153,9 @@ class Evaluation:
             for protein in self.proteins[split][:NUM_SAVED_PREDICTIONS]
         ]
         for protein, split in chosen:
-            ((batch, probability),) = predict(self.model, self.maker, self.orders, [protein], num_views, 1)
+            ((batch, probability),) = predict(
+                self.model, self.maker, self.orders, [protein], num_views, 1, self.record.config.precision
+            )
             protein_id = data.protein_ids[protein]
             views = self.orders[protein_id][:num_views]
             with atomic_write(self.run.predictions_path / f"{split}_{protein_id}.npz") as temporary:

@@ -7,6 +7,7 @@ import torch
 
 from recon.distributed import Ranks
 from recon.pix2vox import Pix2Vox
+from recon.precision import autocast_for
 from recon.samples import Sample, SampleMaker
 
 ViewOrders = Mapping[str, np.ndarray]
@@ -43,12 +44,17 @@ def predict(
     proteins: Sequence[int],
     num_views: int,
     batch_size: int,
+    precision: str = "auto",
     ranks: Ranks = Ranks(),  # noqa: B008 (frozen)
 ) -> Iterator[tuple[Sample, np.ndarray]]:
-    """Yield this rank's batches of `proteins` with their occupancy probability, float32 `(batch, z, y, x)` in 0..1."""
+    """
+    Yield this rank's batches of `proteins` with their occupancy probability, float32 `(batch, z, y, x)` in 0..1.
+
+    `precision` is that of `recon.precision`.
+    """
     model.eval()
     device = next(model.parameters()).device
     for batch in evaluation_batches(maker, orders, proteins, num_views, batch_size, device, ranks):
-        with torch.inference_mode():
+        with torch.inference_mode(), autocast_for(precision, device):
             output = model(batch.images)
         yield batch, output.refined.cpu().numpy()

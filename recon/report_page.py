@@ -157,13 +157,15 @@ def _settings_section(results: Sequence[RunResult], dataset: dict[str, str]) -> 
     ]
     names = [name for name in asdict(first.config) if name != "store"]
     settings = [
-        (name.replace("_", " "), *(f"{getattr(result.record.config, name):g}" if name != "size" else
-                                   result.record.config.size for result in results))
-        for name in names
-    ]  # fmt: skip
+        (name.replace("_", " "), *(_shown(getattr(result.record.config, name)) for result in results)) for name in names
+    ]
     settings.append(("epochs done", *(str(len(result.history)) for result in results)))
     settings.append(("training time", *(_duration(result) for result in results)))
     return _table(("", ""), facts) + _table(("run", *(result.name for result in results)), settings)
+
+
+def _shown(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 def _duration(result: RunResult) -> str:

@@ -8,6 +8,7 @@ dataset or with other settings makes its own. Arrays lie in it uncompressed, eac
 import hashlib
 import json
 import logging
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,8 @@ from afmsim.dataset import TABLE_NAME
 from hpc.atomic_file import atomic_write
 from recon.distributed import Ranks
 from recon.protein_arrays import ProteinArray
+from recon.samples import arrays_of
+from recon.train_config import TrainConfig
 from recon.training_data import ProteinData
 
 logger = logging.getLogger(__name__)
@@ -30,6 +33,25 @@ def stage_folder(stage: str, environment: Mapping[str, str]) -> Path | None:
     if stage == AUTO:
         stage = environment.get("SLURM_TMPDIR", NONE)
     return None if stage == NONE else Path(stage)
+
+
+def run_data(store: Path, config: TrainConfig, is_online: bool, ranks: Ranks) -> ProteinData:
+    """
+    Return what a run reads: from the node's own disk where `config` says so, in memory where it fits.
+
+    Parameters
+    ----------
+    store
+        The dataset.
+    is_online
+        Whether views are rendered when they are needed, so that no stored ones are read ahead.
+    """
+    data = ProteinData(store, config.input_size)
+    if folder := stage_folder(config.stage, os.environ):
+        use_staged(folder, data, arrays_of(config.frame, is_online), ranks)
+    if not is_online:
+        data.hold_images()
+    return data
 
 
 def use_staged(folder: Path, data: ProteinData, names: Sequence[str], ranks: Ranks) -> None:

@@ -59,11 +59,19 @@ class TrainConfig:
     test_fraction: float = setting("share of the proteins that is kept for the test; 0 for no test", 0.1)
     train_proteins: int = setting("train on so many of the training proteins, to see what more bring; 0 for all", 0)
     start_from: str = setting("run whose weights are the first ones, such as one of single views; empty for none", "")
+    precision: str = setting(
+        "of convolutions and products; auto is bfloat16 on a GPU and float32 on a CPU, where bfloat16 halves a step on "
+        "cores that have it (avx512_bf16, amx_bf16) and is very slow on others",
+        "auto",
+        ("auto", "float32", "bfloat16"),
+    )
     seed: int = setting("seed of weights, split, order and views", 0)
 
     def __post_init__(self) -> None:
         if self.size not in ("A", "F"):
             raise ValueError(f"expected size A or F, got {self.size!r}")
+        if self.precision not in ("auto", "float32", "bfloat16"):
+            raise ValueError(f"expected precision auto, float32 or bfloat16, got {self.precision!r}")
         if self.frame not in FRAMES:
             raise ValueError(f"expected a frame of {', '.join(FRAMES)}, got {self.frame!r}")
         for name in ("views", "input_size", "epochs", "repeats", "batch_size", "learning_rate_drop_epoch"):

@@ -15,6 +15,7 @@ from recon.inference import ViewOrders, evaluation_batches
 from recon.loss import loss as reconstruction_loss
 from recon.network import build_model, optimizer_of, prepared_network
 from recon.pix2vox import Pix2VoxOutput
+from recon.precision import autocast_for
 from recon.samples import Sample, SampleMaker
 from recon.split import Split
 from recon.train_config import TrainConfig
@@ -191,7 +192,7 @@ class Trainer:
     def _forward(self, network: Any, images: torch.Tensor) -> Pix2VoxOutput:
         """Predict from `(sample, view, 1, row, col)`."""
         images = images.to(self.device, non_blocking=True)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+        with autocast_for(self.config.precision, self.device):
             output: Pix2VoxOutput = network(images, self.is_single_view)
         return output
 
