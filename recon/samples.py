@@ -60,7 +60,7 @@ class SampleMaker:
         self._is_turned = frame == "view"
         self._online: OnlineViews | None = None
         self._solids = data.arrays[ARRAY_OF_FRAME[frame]]
-        self._solids.hold()
+        data.hold(ARRAY_OF_FRAME[frame])
 
     def read(self, protein: int, view_indices: np.ndarray) -> Reading:
         """Read a protein with its stored views `view_indices`."""

@@ -63,7 +63,8 @@ def use_staged(folder: Path, data: ProteinData, names: Sequence[str], ranks: Ran
     arrays = {name: data.arrays[name] for name in names}
     path = folder / f"afm_recon_{_key(data, names)}.h5"
     if ranks.local_rank == 0:
-        _prepare(path, arrays)
+        with data.store.whole_shards():
+            _prepare(path, arrays)
     ranks.barrier()
     for name, offset in _offsets(path, arrays).items():
         array = arrays[name]

@@ -26,8 +26,8 @@ class TrainConfig:
     views: int = setting("number of views of each protein that the network sees at a time")
     size: str = setting("network: A is the paper's, with refiner; F is small and fast", "A", ("A", "F"))
     frame: str = setting(
-        "axes of the target: those of the structure file, as in the paper; of each sample's first view; or the body's "
-        "principal axes",
+        "axes of the target: those of the structure file, as in the paper; of each sample's first view, which the "
+        "network cannot tell from the others where there are several; or the body's principal axes",
         "pdb",
         FRAMES,
     )

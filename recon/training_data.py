@@ -62,18 +62,22 @@ class ProteinData:
     @property
     def occupancy(self) -> np.ndarray:
         """uint8 `(protein, z, y, x)`: the stored targets."""
-        return self.arrays["occupancy"].hold()
+        return self.hold("occupancy")
 
     @property
     def view_rotations(self) -> np.ndarray:
         """float32 `(protein, view, 3, 3)`: left-multiply column xyz, stored axes -> view."""
-        return self.arrays["view_rotation"].hold()
+        return self.hold("view_rotation")
+
+    def hold(self, name: str) -> np.ndarray:
+        """Return an array of all proteins, `(protein, ...)`, which is read into memory unless it is held already."""
+        with self.store.whole_shards():
+            return self.arrays[name].hold()
 
     def hold_images(self) -> None:
         """Read all images into memory if they fit; else they are read when asked for."""
-        images = self.arrays["images"]
-        if images.num_bytes < _free_memory_bytes() / 2:
-            images.hold()
+        if self.arrays["images"].num_bytes < _free_memory_bytes() / 2:
+            self.hold("images")
 
     @property
     def target_voxel_size_nm(self) -> np.ndarray:

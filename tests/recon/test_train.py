@@ -176,6 +176,16 @@ def test_a_finished_run_ends_at_once_and_changes_nothing(tiny_runs, tiny_config,
     assert (run / "snapshot.pt").stat().st_mtime_ns == before
 
 
+def test_a_snapshot_from_before_a_setting_existed_is_continued_and_one_of_another_setting_never(tiny_config):
+    trainer = make_trainer(tiny_config)
+    kept = trainer.snapshot()
+    older = replace(kept, config={name: value for name, value in kept.config.items() if name != "frame"}, step=7)
+    trainer.restore(older)
+    assert trainer.step == 7
+    with pytest.raises(AssertionError):
+        trainer.restore(replace(kept, config=kept.config | {"frame": "view"}))
+
+
 def test_other_settings_for_a_run_are_refused_by_name(tiny_runs, tiny_config):
     with pytest.raises(RunError, match="batch_size was 3 and is now 2"):
         train(replace(tiny_config, batch_size=2), tiny_runs / "views_02", "cpu")

@@ -49,6 +49,17 @@ def test_images_that_do_not_fit_into_memory_are_read_and_equal(tiny_store, monke
     np.testing.assert_array_equal(held.images(1, views), read.images(1, views))
 
 
+def test_whole_shards_hold_the_items_that_are_read_one_by_one(tmp_path):
+    store = open_dataset(write_tiny_store(tmp_path / "shards.zarr", num_proteins=6, shard_size=3))
+    names = ("occupancy", "occupancy_fine", "view_rotations", "images")
+    single = [getattr(store, name)(index).tobytes() for name in names for index in (0, 2, 3, 5, 1)]
+    with store.whole_shards():
+        whole = [getattr(store, name)(index).tobytes() for name in names for index in (0, 2, 3, 5, 1)]
+        assert len(store._shards) == 4
+    assert whole == single
+    assert not store._shards
+
+
 def test_images_are_not_made_larger_than_they_are(tiny_store):
     with pytest.raises(ValueError, match="got input size 64, expected at most 32"):
         ProteinData(tiny_store, 64)
