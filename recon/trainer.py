@@ -191,7 +191,6 @@ class Trainer:
 
     def _forward(self, network: Any, images: torch.Tensor) -> Pix2VoxOutput:
         """Predict from `(sample, view, 1, row, col)`."""
-        images = images.to(self.device, non_blocking=True)
         with autocast_for(self.config.precision, self.device):
             output: Pix2VoxOutput = network(images, self.is_single_view)
         return output
