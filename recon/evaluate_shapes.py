@@ -64,9 +64,9 @@ def evaluate_shapes(task: ShapeTask, out: Path) -> ShapeTable:
     device = torch_device(task.device, place.local_rank)
     with joined_ranks(place, device) as ranks, ScoreJournal(folder, place.rank) as journal:
         _share_cores(ranks)
-        if ranks.is_main:
-            journal.claim(_settings(dataset, task))
         methods = chosen_methods(task, dataset, proteins, folder, device, ranks)
+        if ranks.is_main:  # after all that is refused without a trace
+            journal.claim(_settings(dataset, task))
         results, failures = score_proteins(dataset, task, proteins, methods, journal, ranks)
         if ranks.is_main:
             write_failures(out, failures)

@@ -91,11 +91,18 @@ def test_a_trained_refiner_predicts_and_is_scored(shape_store: Path, tmp_path: P
         (["--method", "register", "--store", "STORE", "--out", "t.csv", "--views", "9"], "expected 1 to 4"),
     ],
 )
-def test_bad_requests_get_a_sentence(
-    shape_store: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+def test_bad_requests_get_a_sentence_and_leave_nothing(
+    shape_store: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     assert main([str(shape_store) if word == "STORE" else word for word in arguments]) == 2
     assert message in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_pictures_of_a_table(shape_store: Path, tmp_path: Path) -> None:
