@@ -29,14 +29,26 @@ class CarvingMethod:
     identity: str = ""
 
     def predict(self, seen: SeenProtein, num_views: int) -> ShapeAnswer:
-        """Carve with the poses of the first views, in the frame of the first one."""
+        """Carve with those of the first views that fit each other, in the frame of the first one."""
         found, elapsed_s = self.find_poses(seen, num_views)
         started = time.perf_counter()
-        heights_nm = seen.heights_nm[:num_views]
-        carved = carve(heights_nm, seen.pixel_size_nm, found.rotations, found.offsets_nm, seen.frame, len(seen.truth))
-        probability = self.refine(carved, num_views) if self.refine else carved.share
+        views = views_to_carve(found)
+        carved = carve(
+            seen.heights_nm[views],
+            seen.pixel_size_nm,
+            found.rotations[views],
+            found.offsets_nm[views],
+            seen.frame,
+            len(seen.truth),
+        )
+        probability = self.refine(carved, len(views)) if self.refine else carved.share
         elapsed_s += time.perf_counter() - started
         return ShapeAnswer(probability, VIEW_FRAME, elapsed_s=elapsed_s, rotations=found.rotations)
+
+
+def views_to_carve(found: Registration) -> np.ndarray:
+    """Return the indices of the views that fit each other; the first one alone where it is not among them."""
+    return np.flatnonzero(found.is_accepted) if found.is_accepted[0] else np.array([0])
 
 
 def known_poses(seen: SeenProtein, num_views: int) -> tuple[Registration, float]:

@@ -56,4 +56,4 @@ def network_images(seen: SeenProtein, num_views: int, input_size: int) -> np.nda
     image_size = heights_nm.shape[-1]
     weights = area_weights(image_size, input_size)
     images = (heights_nm / np.float32(seen.pixel_size_nm * image_size)).astype(np.float32)
-    return np.ascontiguousarray(weights @ images @ weights.T)
+    return (weights @ images @ weights.T).astype(np.float16).astype(np.float32)

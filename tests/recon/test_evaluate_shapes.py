@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from recon import carve_refiner, carving_method
+from recon.carving_method import views_to_carve
 from recon.evaluate import main
 from recon.evaluate_shapes import evaluate_shapes
+from recon.register import Registration
 from recon.scored_proteins import chosen_proteins
 from recon.shape_task import ShapeTask
 from recon.train_carve_refiner import main as train_main
@@ -135,3 +137,12 @@ def test_registration_is_refined_by_default_where_the_package_has_the_weights(
 def test_a_run_alone_is_scored_by_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--run", str(tmp_path)]) == 2
     assert "expected a training run in" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("confidence", "expected"),
+    [((1.0, 0.9, 0.8), [0, 1, 2]), ((1.0, 0.0, 0.8), [0, 2]), ((0.0, 0.9, 0.8), [0])],
+)
+def test_views_that_do_not_fit_are_not_carved_with(confidence: tuple[float, ...], expected: list[int]) -> None:
+    found = Registration(np.tile(np.eye(3), (3, 1, 1)), np.zeros((3, 3)), np.array(confidence))
+    assert list(views_to_carve(found)) == expected
