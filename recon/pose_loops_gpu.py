@@ -29,7 +29,7 @@ class GpuPoseLoops:
         self.stack = stack
         self._xp: Any = xp
         self._on_device: Any = {
-            name: xp.asarray(array) for name, array in vars(stack).items() if isinstance(array, np.ndarray)
+            name: xp.asarray(array) for name, array in vars(stack).items() if getattr(array, "ndim", 0)
         }
         self._directions = xp.asarray(upper_directions(NUM_DIRECTIONS))
 
@@ -59,7 +59,7 @@ class GpuPoseLoops:
         self, cost: FitCost, num_points: int, view: int, fixed: Poses, candidates: PoseArrays, num_steps: int
     ) -> tuple[PoseArrays, np.ndarray]:
         """Refine candidate poses; return them and their costs."""
-        rotations, offsets = (self._xp.array(part, dtype=np.float64) for part in candidates)
+        rotations, offsets = (self._xp.array(part, dtype=np.float64, order="C") for part in candidates)
         costs = self._xp.empty(len(rotations), dtype=np.float64)
         others = (self._whole(fixed.views), np.int32(len(fixed.views)), *self._poses(fixed.rotations, fixed.offsets))
         arguments = (*self._views(num_points), *_doubles(cost), np.int32(view), *others, np.int32(num_steps))

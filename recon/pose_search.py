@@ -8,7 +8,7 @@ import numpy as np
 from recon.pose_loops import PoseArrays, PoseLoops
 from recon.pose_point_kernels import FitCost
 from recon.pose_search_kernels import SearchCost
-from recon.poses import Poses, angle_deg, only_pose
+from recon.poses import Poses, angles_deg, only_pose
 from recon.rotation_sampling import even_rotations
 
 NUM_ROTATIONS = 15_000
@@ -91,9 +91,8 @@ def pair_costs(loops: PoseLoops, source_poses: PoseArrays, target_poses: PoseArr
 def _different(rotations: np.ndarray, costs: np.ndarray) -> list[int]:
     """Return the best candidates of which no two have nearly the same rotation."""
     kept: list[int] = []
-    for candidate in np.argsort(costs):
-        if all(angle_deg(rotations[candidate], rotations[other]) > SAME_POSE_DEG for other in kept):
-            kept.append(int(candidate))
-        if len(kept) == NUM_HYPOTHESES:
-            break
+    waiting = np.argsort(costs)
+    while len(waiting) and len(kept) < NUM_HYPOTHESES:
+        kept.append(int(waiting[0]))
+        waiting = waiting[angles_deg(rotations[waiting], rotations[waiting[0]]) > SAME_POSE_DEG]
     return kept

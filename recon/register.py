@@ -102,7 +102,7 @@ def register(
     ValueError
         The images are not square, or one shows nothing above the substrate.
     """
-    stack = prepare_views(heights_nm, pixel_size_nm, height_error_nm)
+    stack = prepare_views(heights_nm, pixel_size_nm, height_error_nm, xp)
     loops = pose_loops(stack, xp)
     search = PairSearches(loops)
     placed = arrange(loops, search)

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from hpc.array_backend import to_numpy
 from recon.pose_loops import PoseLoops, pose_loops
 from recon.pose_search import COARSE_COST, CONTACT_BAND_CELLS, FINE_COSTS, REFINE_STEPS, SEARCH_COST
 from recon.pose_search_kernels import search_costs
 from recon.poses import Poses, angle_deg
 from recon.register import JOINT_COSTS, register
 from recon.rotation_sampling import even_rotations
-from recon.view_stack import ViewStack, prepare_views
+from recon.view_stack import ViewStack, allowed_distances, prepare_views
 from tests.helpers.height_views import PlantedViews, planted_views, real_body
 
 NUM_POINTS = 150  # no multiple of the threads of a block
@@ -39,6 +40,19 @@ def poses(planted: PlantedViews) -> Poses:
     rng = np.random.default_rng(0)
     turns = Rotation.from_rotvec(rng.normal(0, 0.03, (3, 3))).as_matrix()
     return Poses(np.array([2, 0, 1]), (turns @ planted.rotations)[[2, 0, 1]], rng.normal(0, 0.3, (3, 3)))
+
+
+@pytest.mark.parametrize("pixels_per_cell", [1, 3])
+def test_distances_to_what_views_allow_are_those_of_the_cpu(
+    planted: PlantedViews, xp: ModuleType, pixels_per_cell: int
+) -> None:
+    heights = (planted.heights_nm[:2] / (planted.pixel_size_nm * pixels_per_cell)).astype(np.float32)
+    heights = heights[:, :70, :70]  # not a whole number of cells
+    expected, corner = allowed_distances(heights, pixels_per_cell)
+    distances, corner_there = allowed_distances(heights, pixels_per_cell, xp)
+    np.testing.assert_allclose(to_numpy(distances), expected, atol=1e-4)
+    assert (corner_there == corner).all()
+    assert expected.min() < -3 < 3 < expected.max()
 
 
 def test_offsets_and_costs_of_the_coarse_search_are_those_of_the_cpu(both, stack: ViewStack) -> None:

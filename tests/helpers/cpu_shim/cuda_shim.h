@@ -126,6 +126,17 @@ static bool run_block(const std::function<void()> &call) {
 }
 #endif
 
+// The inverse of the normal distribution, by Newton's method.
+static inline double normcdfinv(double share) {
+    double x = 0.0;
+    for (int step = 0; step < 50; ++step) {
+        double density = std::exp(-0.5 * x * x) * 0.3989422804014327;
+        double miss = 0.5 * std::erfc(-x * 0.7071067811865476) - share;
+        x -= std::fmax(-1.0, std::fmin(1.0, miss / density));
+    }
+    return x;
+}
+
 template <class... Args, std::size_t... index>
 static bool run_blocks(void (*kernel)(Args...), void **arguments, std::index_sequence<index...>) {
     auto call = [&] { kernel(*static_cast<std::remove_reference_t<Args> *>(arguments[index])...); };
