@@ -143,11 +143,11 @@ def _prepare_view(heights: np.ndarray, pixel_cells: float, corner: np.ndarray) -
     center = (surface.min(axis=0) + surface.max(axis=0)) / 2
     center[2] = heights.max() / 2
     surface = (surface - center).astype(np.float32)
-    normals = _normals(heights, pixel_cells)[row, col]
     chosen = np.random.default_rng(0).permutation(len(surface))[np.arange(NUM_POINTS) % len(surface)]
+    normals = _normals(heights, pixel_cells, row[chosen], col[chosen])
     supports, support_map = _support_functions(surface)
     ceiling = maximum_filter(heights, size=3)
-    arrays = (center, surface[chosen], normals[chosen], corner - center, supports, support_map, ceiling)
+    arrays = (center, surface[chosen], normals, corner - center, supports, support_map, ceiling)
     return tuple(np.asarray(array, dtype=np.float32) for array in arrays)
 
 
@@ -157,10 +157,10 @@ def pixel_positions(image_size: int, pixel_size: float) -> tuple[np.ndarray, np.
     return x, -x
 
 
-def _normals(heights: np.ndarray, pixel_cells: float) -> np.ndarray:
-    """Return outward unit normals `(row, col, xyz)`, zero on walls."""
-    down, right = np.gradient(heights, pixel_cells)
-    normals = np.stack([-right, down, np.ones_like(heights)], axis=-1)
+def _normals(heights: np.ndarray, pixel_cells: float, row: np.ndarray, col: np.ndarray) -> np.ndarray:
+    """Return outward unit normals `(point, xyz)` at some pixels, zero on walls."""
+    down, right = (slope[row, col] for slope in np.gradient(heights, pixel_cells))
+    normals = np.stack([-right, down, np.ones_like(right)], axis=-1)
     normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
     normals[np.hypot(down, right) > STEEPEST_SLOPE] = 0
     return normals
