@@ -9,7 +9,7 @@ import pytest
 
 import afmsim
 import recon
-from hpc.cuda_source import COMPILE_OPTIONS
+from hpc.cuda_source import COMPILE_OPTIONS, source_text
 from tests.helpers.cpu_shim import HostModule
 
 KERNEL_PATHS = sorted(
@@ -71,7 +71,7 @@ def compile_with_nvrtc(source_path, options):
     """Return NVRTC's status, 0 for success, and its log with all warnings."""
     library = nvrtc_library()
     program = ctypes.c_void_p()
-    source = source_path.read_bytes()
+    source = source_text(source_path).encode()
     created = library.nvrtcCreateProgram(
         ctypes.byref(program), ctypes.c_char_p(source), source_path.name.encode(), 0, None, None
     )

@@ -10,7 +10,7 @@ from hpc.array_backend import to_numpy
 from recon.pose_loops import PoseLoops, pose_loops
 from recon.pose_search import COARSE_COST, CONTACT_BAND_CELLS, FINE_COSTS, REFINE_STEPS, SEARCH_COST
 from recon.pose_search_kernels import search_costs
-from recon.poses import Poses, angle_deg
+from recon.poses import Poses
 from recon.register import JOINT_COSTS, register
 from recon.rotation_sampling import even_rotations
 from recon.view_stack import ViewStack, allowed_distances, prepare_views
@@ -105,7 +105,8 @@ def test_shares_of_contacts_and_breaches_are_those_of_the_cpu(both, poses: Poses
 def test_views_are_registered_as_on_the_cpu(planted: PlantedViews, xp: ModuleType) -> None:
     expected = register(planted.heights_nm, planted.pixel_size_nm)
     found = register(planted.heights_nm, planted.pixel_size_nm, xp=xp)
-    errors_deg = [angle_deg(*pair) for pair in zip(found.rotations, expected.rotations, strict=True)]
-    assert max(errors_deg) < 0.01
+    # No more than where a step of Levenberg-Marquardt stops; behind the shim they agree to 1e-9.
+    np.testing.assert_allclose(found.rotations, expected.rotations, atol=1e-4)
     np.testing.assert_allclose(found.offsets_nm, expected.offsets_nm, atol=1e-3)
     np.testing.assert_allclose(found.confidence, expected.confidence, atol=0.02)
+    assert found.is_accepted.all()
