@@ -18,6 +18,8 @@ from recon.carve import MAX_DEPTH_VOXELS, CarvedVolume
 NUM_CHANNELS = 6
 WIDTHS = (8, 16, 32)
 """Channels at the grid's own resolution, at a half and at a quarter of it."""
+REFINED_SIZE = 32
+"""Voxels per axis of the volumes that it was trained on: what it knows of depths holds at their scale."""
 _MANY_VIEWS = 25
 
 
@@ -73,6 +75,11 @@ def refined_probability(model: CarveRefiner, carved: CarvedVolume, num_views: in
         return torch.sigmoid(model(evidence))[0].numpy()
 
 
+def default_refiner_path() -> Path:
+    """Return where the weights lie that come with the package; they may be missing in a checkout without them."""
+    return Path(__file__).with_name("weights") / "carve_refiner.pt"
+
+
 def save_refiner(model: CarveRefiner, path: Path) -> None:
     """Write the weights; the file appears whole or not at all."""
     with atomic_write(path) as temporary:
@@ -89,7 +96,9 @@ def load_refiner(path: Path) -> CarveRefiner:
         There is no such file, or it holds another network.
     """
     if not path.is_file():
-        raise ValueError(f"got no refiner at {path}; train one with python -m recon.train_carve_refiner")
+        raise ValueError(
+            f"got no refiner at {path}; train one with python -m recon.train_carve_refiner, and name it with --refiner"
+        )
     model = CarveRefiner()
     try:
         model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))

@@ -7,7 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from recon.shape_task import ShapeTask
 from recon.train_config import TrainConfig
+
+TABLE_NAME = "shapes.csv"
+"""The table of all methods, in the folder of the runs."""
 
 
 class _ResumableJob:
@@ -59,8 +63,25 @@ class EvaluateJob(_ResumableJob):
 
 
 @dataclass(frozen=True)
+class ShapesJob(_ResumableJob):
+    """Score methods in one table; what is scored is kept, so that an interruption costs one protein of each rank."""
+
+    task: ShapeTask
+    out: Path
+
+    def __call__(self) -> None:
+        """Score; end the process with status 1 where a protein failed."""
+        signal.signal(signal.SIGUSR2, signal.SIG_DFL)
+        _set_up_logging()
+        from recon.evaluate_shapes import evaluate_shapes
+
+        if evaluate_shapes(self.task, self.out).failures:
+            sys.exit(1)
+
+
+@dataclass(frozen=True)
 class ReportJob(_ResumableJob):
-    """Write the report of all scored runs in a folder."""
+    """Write the report of all scored runs in a folder, and of the table of all methods where it lies there."""
 
     runs: Path
     out: Path
@@ -70,7 +91,12 @@ class ReportJob(_ResumableJob):
         _set_up_logging()
         from recon.report import write_report
 
-        write_report(self.runs, self.out)
+        table = self.runs / TABLE_NAME
+        has_runs = any(self.runs.glob("*/iou_by_views.csv"))
+        if table.exists():
+            write_report(self.runs if has_runs else None, self.out, shapes=table)
+        else:
+            write_report(self.runs, self.out)
 
 
 def _set_up_logging() -> None:

@@ -60,7 +60,7 @@ class ClusterPolicy:
         parts += ["--bind", ",".join(self.binds)] if self.binds else []
         return shlex.join([*parts, self.image, "python"])
 
-    def parameters(self, dependency: str = "", is_report: bool = False) -> dict[str, Any]:
+    def parameters(self, dependency: str = "", is_report: bool = False, is_on_cores: bool = False) -> dict[str, Any]:
         """
         Return submitit's parameters of a job; what is empty is not passed on, since Slurm refuses empty requests.
 
@@ -70,13 +70,16 @@ class ClusterPolicy:
             In the words of sbatch, such as `afterok:17`.
         is_report
             The job needs one core of one node only.
+        is_on_cores
+            The job has a rank on each of the cores that a training's ranks have together, and no GPU.
         """
-        has_gpu = self.gpus_per_node > 0 and not is_report
+        has_gpu = self.gpus_per_node > 0 and not (is_report or is_on_cores)
+        num_cores = self.cpus_per_task * max(1, self.gpus_per_node)
         values = {
             "nodes": 1 if is_report else self.nodes,
-            "tasks_per_node": self.gpus_per_node if has_gpu else 1,
+            "tasks_per_node": self.gpus_per_node if has_gpu else num_cores if is_on_cores else 1,
             "gpus_per_node": self.gpus_per_node if has_gpu else None,
-            "cpus_per_task": 1 if is_report else self.cpus_per_task,
+            "cpus_per_task": 1 if is_report or is_on_cores else self.cpus_per_task,
             "mem_gb": min(8, self.memory_gb) if is_report else self.memory_gb,
             "timeout_min": self.timeout_min,
             "slurm_partition": self.partition or None,

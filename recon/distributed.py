@@ -8,7 +8,7 @@ whose port changes with each attempt of a job, so that a requeued one never meet
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
@@ -105,6 +105,8 @@ class Ranks:
     rank: int = 0
     size: int = 1
     local_rank: int = 0
+    store: Any = field(default=None, repr=False, compare=False)
+    """torch's store through which the ranks met; None alone"""
 
     @property
     def is_main(self) -> bool:
@@ -131,6 +133,18 @@ class Ranks:
         values: list[Any] = [None] * self.size
         distributed.all_gather_object(values, value)
         return values
+
+    def claimed(self, num_items: int, name: str) -> Iterator[int]:
+        """
+        Yield the items that this rank takes, each taken by one rank only; a rank that is done sooner takes more.
+
+        `name` is that of the work, used once: its counter is never set back.
+        """
+        if self.size == 1:
+            yield from range(num_items)
+            return
+        while (item := self.store.add(f"claimed {name}", 1) - 1) < num_items:
+            yield item
 
     def barrier(self) -> None:
         """Wait until all ranks are here."""
@@ -164,7 +178,7 @@ def joined_ranks(place: Place, device: "torch.device") -> Iterator[Ranks]:
     try:
         # A connection of its own: what another thread waits for in the store does not stop the beat.
         with heartbeat(distributed.PrefixStore("heartbeat", store.clone()), place.rank, place.size):
-            yield Ranks(place.rank, place.size, place.local_rank)
+            yield Ranks(place.rank, place.size, place.local_rank, store)
     except Exception as error:
         _raise_if_of_another_rank(store, place, error)
         raise

@@ -1,16 +1,25 @@
 """
-Score a method by intersection over union, for several numbers of views.
+Score methods that predict shapes, for several numbers of views: intersection over union (IoU), Chamfer distance, poses.
 
-With --method register (or register+refine, known) and --store, the views' orientations are found from the height maps
-alone, the body is carved, and each protein is scored in the frame of its first view; no run is needed. `known` carves
-with the true orientations, the limit of carving. --out is the table; beside it lie the scores of each protein, the
-best, the median and the worst prediction, and the poses that were found.
+With --store and --out, several methods are scored in one table, on the same proteins, seen by the same views:
 
-With --run, a trained network is scored.
+    mean-shape        the mean training shape in the frame of the first view; no image is used
+    paper, view       trained runs of recon.train (--paper-run, --view-run), which answer in the axes of the structure
+                      file (column frame: pdb) and in those of the first view (turned)
+    known             carved with the true orientations, the limit of carving
+    register          orientations found from the height maps alone, then carved; nothing is trained
+    register+refine   the same, refined by a small network
+
+Each protein is scored in the frame that the method answers in. --out is the table; beside it lie the scores of each
+protein, the calibration, the proteins that failed, the best, the median and the worst prediction, and the poses and
+scores from which a stopped command goes on. Ranks (torchrun, srun, submitit) share the proteins. The exit status is 1
+when some proteins failed.
+
+With --run, one trained network is scored.
 
 Training, validation and test proteins are those of the run's config.json; each is seen by a fixed draw of its views,
 which the run keeps in evaluation_views.csv. The threshold is chosen on the training proteins, once per number of views.
-Ranks (torchrun, srun, submitit) share the proteins. Written into the run's folder:
+Ranks share the proteins. Written into the run's folder:
 
     iou_by_views.csv      mean, spread and bootstrap interval per number of views and split, and two baselines: the
                           mean training shape and the best ball, which look at no image
@@ -31,6 +40,9 @@ from typing import TYPE_CHECKING
 
 from hpc.logs import set_up_logging
 from recon.distributed import LostRankError, OtherRankError, joined_ranks, place_in
+from recon.shape_options import add_shape_options, default_methods, shape_task
+from recon.shape_task import SHAPE_METHODS
+from recon.train_config import TrainConfig
 
 if TYPE_CHECKING:
     from recon.scores import ScoreRow
@@ -39,7 +51,6 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_VIEW_COUNTS = (1, 3, 5, 8, 10)
 NETWORK = "network"
-SHAPE_METHODS = ("known", "register", "register+refine")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -47,46 +58,30 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m recon.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--run", type=Path, help="folder of a run of recon.train, for the method network")
-    parser.add_argument(
+    add = parser.add_argument
+    add("--run", type=Path, help="folder of a run of recon.train, for the method network")
+    add(
         "--method",
         nargs="+",
         choices=(NETWORK, *SHAPE_METHODS),
-        default=[NETWORK],
-        help="how shapes are predicted; all but network may be given together (default: network)",
+        help="how shapes are predicted; all but network may be given together (default: network with --run, else "
+        "register+refine, or register where the package lacks the refiner's weights)",
     )
-    parser.add_argument(
-        "--split",
-        choices=("all", "train", "validation", "test"),
-        default="all",
-        help="proteins that are scored, not for the method network (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--test-fraction", type=float, default=0.1, help="share of the split test (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--exclude", type=Path, help="file of protein ids whose families are left out, since choices were made by them"
-    )
-    parser.add_argument("--max-proteins", type=int, help="score only the first so many (default: all)")
-    parser.add_argument("--refiner", type=Path, help="weights of recon.train_carve_refiner, for register+refine")
-    parser.add_argument(
-        "--target-size", type=int, default=32, help="voxels per axis that methods carve (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--noise-sigma-nm", type=float, default=0.0, help="noise added to each pixel of all views (default: none)"
-    )
-    parser.add_argument("--out", type=Path, help="table of all methods but network")
-    parser.add_argument(
+    add(
         "--views",
         type=int,
         nargs="+",
         default=list(DEFAULT_VIEW_COUNTS),
         help="numbers of views to score with (default: 1 3 5 8 10)",
     )
-    parser.add_argument("--store", type=Path, help="dataset (default: the one that the run was trained on)")
-    parser.add_argument(
-        "--device", choices=("auto", "cpu", "gpu"), default="auto", help="what computes (default: %(default)s)"
-    )
+    add("--store", type=Path, help="dataset (default: the one that the run was trained on)")
+    add("--out", type=Path, help="table of all methods but network")
+    add("--device", choices=("auto", "cpu", "gpu"), default="auto", help="what computes (default: %(default)s)")
+    add_shape_options(parser)
+    for name, words in (("validation_fraction", "validation"), ("test_fraction", "test")):
+        default = getattr(TrainConfig, name)
+        add(f"--{words}-fraction", type=float, default=default, help=f"share of the split {words} (default: {default})")
+    add("--seed", type=int, default=0, help="seed of the split and of the draw of views (default: %(default)s)")
     return parser
 
 
@@ -96,15 +91,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     place = place_in(os.environ)
     set_up_logging(place.rank, place.size)
     try:
-        if arguments.method != [NETWORK]:
-            return _evaluate_shapes(arguments)
-        if arguments.run is None:
-            raise ValueError("the method network needs --run; other methods need --store and --out")
-        rows = evaluate(arguments.run, arguments.views, arguments.store, arguments.device)
+        if arguments.method == [NETWORK] or (arguments.method is None and arguments.run):
+            return _evaluate_network(arguments)
+        return _evaluate_shapes(arguments)
     except (ValueError, OSError, OtherRankError, LostRankError) as error:
         sys.stderr.write(f"recon.evaluate: {error}\n")
         return 2
-    for row in rows:
+
+
+def _evaluate_network(arguments: argparse.Namespace) -> int:
+    """Score a run by itself; return the exit status."""
+    if arguments.run is None:
+        raise ValueError("the method network needs --run; other methods need --store and --out")
+    for row in evaluate(arguments.run, arguments.views, arguments.store, arguments.device):
         logger.info(
             "%2d views, %-10s IoU %.3f (%.3f to %.3f), mean shape %.3f, best ball %.3f",
             *(row.views, row.split, row.iou_mean, row.iou_low, row.iou_high, row.mean_shape_iou, row.best_ball_iou),
@@ -113,30 +112,25 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _evaluate_shapes(arguments: argparse.Namespace) -> int:
-    """Score methods that need no run; return the exit status."""
-    from recon.evaluate_shapes import ShapeTask, evaluate_shapes
+    """Score methods in one table; return the exit status."""
+    if NETWORK in (arguments.method or ()) or arguments.store is None or arguments.out is None:
+        raise ValueError(
+            f"the methods {', '.join(SHAPE_METHODS)} need --store and --out; give network alone, with --run"
+        )
+    from recon.evaluate_shapes import evaluate_shapes
 
-    if NETWORK in arguments.method or arguments.store is None or arguments.out is None:
-        raise ValueError(f"the methods {', '.join(SHAPE_METHODS)} need --store and --out; give network alone")
-    task = ShapeTask(
-        store=arguments.store,
-        methods=arguments.method,
-        view_counts=arguments.views,
-        split=arguments.split,
-        refiner=arguments.refiner,
-        target_size=arguments.target_size,
-        test_fraction=arguments.test_fraction,
-        max_proteins=arguments.max_proteins,
-        exclude=arguments.exclude,
-        noise_sigma_nm=arguments.noise_sigma_nm,
-    )
-    for row in evaluate_shapes(task, arguments.out):
+    task = shape_task(arguments, arguments.method or default_methods())
+    table = evaluate_shapes(task, arguments.out)
+    for row in table.rows:
         logger.info(
             "%2d views, %-15s IoU %.3f (%.3f to %.3f), Chamfer %.3f nm, pose error %.2f degrees",
             *(row.views, row.method, row.iou_mean, row.iou_low, row.iou_high),
             *(row.chamfer_nm_mean, row.pose_error_deg_median),
         )
-    return 0
+    if table.failures:
+        first = table.failures[0]
+        logger.error("%d proteins failed; the first, %s: %s", len(table.failures), first.protein_id, first.reason)
+    return 1 if table.failures else 0
 
 
 def evaluate(

@@ -1,173 +1,127 @@
-"""The table of methods that find orientations themselves: which proteins, which rows, which files."""
+"""The table of all methods that predict shapes: the same proteins, the same views, the same columns."""
 
 import logging
+import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from afmsim.dataset import Dataset, open_dataset
 from hpc.atomic_file import atomic_write
-from recon.run_folder import write_rows
-from recon.scores import bootstrap_interval
-from recon.shape_evaluation import THRESHOLD, ShapePrediction, ShapeScore, load_refiner_for, predictions, see_protein
-from recon.split import split_proteins
-from recon.train_config import TrainConfig
-from recon.views import check_view_count, evaluation_order
+from hpc.cpu_threads import share_cores
+from recon.chosen_methods import chosen_methods
+from recon.distributed import Ranks, joined_ranks, place_in
+from recon.score_journal import ScoreJournal
+from recon.scored_proteins import chosen_proteins, families_of
+from recon.shape_method import ShapeMethod
+from recon.shape_score import ShapeResult, ShapeScore
+from recon.shape_scoring import ShapeFailure, score_proteins, seen_for_task
+from recon.shape_tables import ShapeRow, table_rows, write_failures, write_tables
+from recon.shape_task import ShapeTask
+from recon.torch_device import torch_device
+from recon.views import check_view_count
 
 logger = logging.getLogger(__name__)
 
-ALL = "all"
-SPLITS = (ALL, "train", "validation", "test")
-
 
 @dataclass(frozen=True)
-class ShapeRow:
-    """One row of the table: the proteins of a split, seen with one number of views, by one method."""
+class ShapeTable:
+    """What came of a task."""
 
-    views: int
-    split: str
-    num_proteins: int
-    iou_mean: float
-    iou_std: float
-    threshold: float
-    chamfer_nm_mean: float
-    pose_error_deg_median: float
-    method: str
-    iou_low: float
-    """bootstrap interval of the mean over families"""
-    iou_high: float
-    aligned_iou_mean: float
-    f_score_mean: float
-    elapsed_s_median: float
+    rows: list[ShapeRow]
+    failures: list[ShapeFailure]
+    """proteins that could not be scored; they are in no row"""
 
 
-@dataclass(frozen=True)
-class ShapeTask:
-    """What is scored."""
-
-    store: Path
-    methods: Sequence[str]
-    view_counts: Sequence[int]
-    split: str = ALL
-    refiner: Path | None = None
-    target_size: int = 32
-    validation_fraction: float = TrainConfig.validation_fraction
-    test_fraction: float = TrainConfig.test_fraction
-    max_proteins: int | None = None
-    exclude: Path | None = None
-    noise_sigma_nm: float = 0.0
-    seed: int = 0
-
-
-def evaluate_shapes(task: ShapeTask, out: Path) -> list[ShapeRow]:
+def evaluate_shapes(task: ShapeTask, out: Path) -> ShapeTable:
     """
     Score methods protein by protein; write the table, the scores of each protein and three predictions.
 
-    `out` is the table; beside it lie `<stem>_per_protein.csv` and, of the first method's largest number of views,
-    `<stem>_best.npz`, `<stem>_median.npz` and `<stem>_worst.npz`. Poses that were found are kept in `<stem>_poses/`:
-    the same command goes on where it was stopped, or adds a method without looking for them again.
+    Ranks (torchrun, srun, submitit) share the proteins. `out` is the table; beside it lie `<stem>_per_protein.csv`,
+    `<stem>_calibration.csv`, `<stem>_failures.csv` and, of the last method's largest number of views,
+    `<stem>_best.npz`, `<stem>_median.npz` and `<stem>_worst.npz`. Poses and scores are kept in `<stem>_poses/`: the
+    same command goes on where it was stopped, or adds a method without doing the others again.
 
     Raises
     ------
     ValueError
-        The dataset has too few views, no heights or no protein of the split, or the refiner is missing.
+        The dataset has too few views, no heights or no protein of the split, a method lacks what it needs, or no
+        protein can be scored.
+    recon.distributed.OtherRankError, recon.distributed.LostRankError
+        Another rank failed or vanished.
     """
     dataset = open_dataset(task.store)
     if dataset.rendering != "height":
         raise ValueError(f"{task.store} holds {dataset.rendering} images; orientations are found from heights only")
     for num_views in task.view_counts:
         check_view_count(num_views, dataset.num_views)
-    refiner = load_refiner_for(task.methods, task.refiner)
     proteins = chosen_proteins(dataset, task)
-    poses = out.with_name(f"{out.stem}_poses")
-    scores: list[ShapeScore] = []
-    shown: list[ShapePrediction] = []
-    for number, protein in enumerate(proteins):
-        order = evaluation_order(task.seed, dataset.protein_ids[protein], dataset.num_views)
-        seen = see_protein(dataset, protein, order[: max(task.view_counts)], task.target_size, task.noise_sigma_nm)
-        for prediction in predictions(seen, task.methods, sorted(set(task.view_counts)), refiner, poses):
-            scores.append(prediction.score)
-        shown.append(prediction)  # the last method with the most views
-        logger.info("%d of %d: %s, IoU %.3f", number + 1, len(proteins), seen.protein_id, prediction.score.iou)
-    rows = table_rows(scores, task.split, _families(dataset))
-    _save_shown(shown, out)
-    per_protein = [asdict(score) for score in scores]
-    write_rows(out.with_name(f"{out.stem}_per_protein.csv"), _columns(ShapeScore), per_protein)
-    write_rows(out, _columns(ShapeRow), [asdict(row) for row in rows])
-    return rows
+    folder = out.with_name(f"{out.stem}_poses")
+    place = place_in(os.environ)
+    device = torch_device(task.device, place.local_rank)
+    with joined_ranks(place, device) as ranks, ScoreJournal(folder, place.rank) as journal:
+        _share_cores(ranks)
+        methods = chosen_methods(task, dataset, proteins, folder, device, ranks)
+        if ranks.is_main:  # after all that is refused without a trace
+            journal.claim(_settings(dataset, task))
+        results, failures = score_proteins(dataset, task, proteins, methods, journal, ranks)
+        if ranks.is_main:
+            write_failures(out, failures)
+        if not results:
+            raise ValueError(f"no protein could be scored; the first, {failures[0].protein_id}: {failures[0].reason}")
+        rows = table_rows(results, task.split, families_of(dataset))
+        if ranks.is_main:
+            save_shown(dataset, task, methods[-1], results, out)
+            write_tables(out, rows, results)
+        ranks.barrier()
+    return ShapeTable(rows, failures)
 
 
-def chosen_proteins(dataset: Dataset, task: ShapeTask) -> list[int]:
-    """Return the indices of the proteins of the task's split, without those of excluded families."""
-    done = [int(index) for index in dataset.done_indices]
-    ids = [dataset.protein_ids[index] for index in done]
-    families = _families(dataset)
-    chosen = set(ids)
-    if task.split != ALL:
-        clusters = [dataset.table[index]["cluster"] for index in done]
-        split = split_proteins(ids, clusters, task.seed, task.validation_fraction, task.test_fraction)
-        chosen = set(getattr(split, task.split))
-    if task.exclude is not None:
-        excluded = set(task.exclude.read_text(encoding="utf-8").split())
-        bad_families = {families[name] for name in ids if name in excluded}
-        chosen = {name for name in chosen if families[name] not in bad_families}
-    proteins = [index for index, name in zip(done, ids, strict=True) if name in chosen][: task.max_proteins]
-    if not proteins:
-        raise ValueError(f"got no finished protein in the split {task.split!r} of {dataset.path}; take another split")
-    return proteins
+def _settings(dataset: Dataset, task: ShapeTask) -> dict[str, object]:
+    """Return what every score depends on, whatever the method."""
+    return {
+        "dataset": dataset.config,
+        "target_size": task.target_size,
+        "noise_sigma_nm": task.noise_sigma_nm,
+        "seed": task.seed,
+    }
 
 
-def table_rows(scores: Sequence[ShapeScore], split: str, families: dict[str, str]) -> list[ShapeRow]:
-    """Return one row per number of views and method, in the order in which they come."""
-    groups: dict[tuple[int, str], list[ShapeScore]] = {}
-    for score in scores:
-        groups.setdefault((score.views, score.method), []).append(score)
-    return [_row(views, split, method, group, families) for (views, method), group in groups.items()]
+def _share_cores(ranks: Ranks) -> None:
+    """Give each rank its share of the cores that others see too."""
+    own = (os.uname().nodename, tuple(sorted(os.sched_getaffinity(0))))
+    num_threads = share_cores(ranks.gather(own).count(own))
+    torch.set_num_threads(min(num_threads, torch.get_num_threads()))
 
 
-def _row(views: int, split: str, method: str, scores: list[ShapeScore], families: dict[str, str]) -> ShapeRow:
-    iou = np.array([score.iou for score in scores])
-    low, high = bootstrap_interval(iou, [families[score.protein_id] for score in scores])
-    return ShapeRow(
-        views=views,
-        split=split,
-        num_proteins=len(scores),
-        iou_mean=float(iou.mean()),
-        iou_std=float(iou.std()),
-        threshold=THRESHOLD,
-        chamfer_nm_mean=float(np.mean([score.chamfer_nm for score in scores])),
-        pose_error_deg_median=float(np.median([score.pose_error_deg for score in scores])),
-        method=method,
-        iou_low=low,
-        iou_high=high,
-        aligned_iou_mean=float(np.mean([score.aligned_iou for score in scores])),
-        f_score_mean=float(np.mean([score.f_score for score in scores])),
-        elapsed_s_median=float(np.median([score.elapsed_s for score in scores])),
-    )
+def save_shown(
+    dataset: Dataset, task: ShapeTask, method: ShapeMethod, results: Sequence[ShapeResult], out: Path
+) -> None:
+    """Predict the best, the median and the worst protein of a method once more, and save them with their truth."""
+    most_views = max(task.view_counts)
+    scores = [one.score for one in results if (one.score.method, one.score.views) == (method.name, most_views)]
+    ranked = sorted(scores, key=lambda score: score.iou)
+    for name, score in (("worst", ranked[0]), ("median", ranked[len(ranked) // 2]), ("best", ranked[-1])):
+        _save_prediction(dataset, task, method, score, out.with_name(f"{out.stem}_{name}.npz"))
 
 
-def _families(dataset: Dataset) -> dict[str, str]:
-    return {row["protein_id"]: row["cluster"] or row["protein_id"] for row in dataset.table}
-
-
-def _save_shown(shown: Sequence[ShapePrediction], out: Path) -> None:
-    """Save the best, the median and the worst prediction."""
-    ranked = sorted(shown, key=lambda prediction: prediction.score.iou)
-    for name, prediction in (("worst", ranked[0]), ("median", ranked[len(ranked) // 2]), ("best", ranked[-1])):
-        with atomic_write(out.with_name(f"{out.stem}_{name}.npz")) as temporary:
-            np.savez_compressed(
-                temporary,
-                probability=prediction.probability,
-                occupancy=prediction.truth,
-                protein_id=prediction.score.protein_id,
-                method=prediction.score.method,
-                views=prediction.score.views,
-                iou=prediction.score.iou,
-                voxel_size_nm=prediction.voxel_size_nm,
-            )
-
-
-def _columns(row_class: type) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(row_class))
+def _save_prediction(dataset: Dataset, task: ShapeTask, method: ShapeMethod, score: ShapeScore, path: Path) -> None:
+    seen = seen_for_task(dataset, task, dataset.protein_ids.index(score.protein_id))
+    answer = method.predict(seen, score.views)
+    true = seen.truth_in(answer.frame)
+    with atomic_write(path) as temporary:
+        np.savez_compressed(
+            temporary,
+            probability=answer.probability,
+            occupancy=true.occupancy,
+            protein_id=score.protein_id,
+            method=score.method,
+            views=score.views,
+            iou=score.iou,
+            threshold=answer.threshold,
+            frame=answer.frame,
+            voxel_size_nm=true.voxel_size_nm,
+        )

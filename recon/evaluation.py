@@ -21,7 +21,7 @@ from recon.pix2vox import Pix2Vox
 from recon.run_folder import RunError, RunFolder, RunRecord, write_rows
 from recon.samples import SampleMaker
 from recon.scores import ScoreRow, SizeRow, SplitScores, at_training_threshold, score_row, size_rows
-from recon.training_data import ProteinData
+from recon.staging import run_data
 from recon.views import check_view_count
 
 logger = logging.getLogger(__name__)
@@ -42,10 +42,10 @@ class Evaluation:
         self.run = RunFolder(run_path)
         self.record = self.run.read_record()
         self.ranks = ranks
-        self.data = ProteinData(store or Path(self.record.config.store), self.record.config.input_size)
+        self.data = run_data(store or Path(self.record.config.store), self.record.config, is_online=False, ranks=ranks)
         self.maker = SampleMaker(self.data, self.record.config.frame)
         self.orders = self.run.read_view_orders()
-        self.model = _trained_model(self.run, self.record).to(device)
+        self.model = trained_model(self.run, self.record).to(device)
         proteins = {split: self.data.indices_of(getattr(self.record.split, split)) for split in SPLITS}
         self.proteins = {split: indices for split, indices in proteins.items() if indices}
         self._baselines = {name: self._baseline(shape) for name, shape in self._baseline_shapes().items()}
@@ -57,7 +57,7 @@ class Evaluation:
 
     def scores(self, num_views: int) -> dict[str, SplitScores]:
         """Return the scores of each split, seen with `num_views`; the ranks share the proteins."""
-        tables = {split: self._iou_table(indices, num_views) for split, indices in self.proteins.items()}
+        tables = {split: self.iou_table(indices, num_views) for split, indices in self.proteins.items()}
         return {
             split: SplitScores(
                 iou=iou,
@@ -101,7 +101,7 @@ class Evaluation:
         # The last file: where it is, all others are.
         write_rows(run.iou_by_views_path, _columns(ScoreRow), [asdict(row) for row in rows])
 
-    def _iou_table(self, proteins: list[int], num_views: int) -> np.ndarray:
+    def iou_table(self, proteins: list[int], num_views: int) -> np.ndarray:
         """Return float64 `(threshold, protein)`, the same on every rank."""
         config = self.record.config
         share: dict[int, np.ndarray] = {}
@@ -172,7 +172,8 @@ class Evaluation:
                 )
 
 
-def _trained_model(run: RunFolder, record: RunRecord) -> Pix2Vox:
+def trained_model(run: RunFolder, record: RunRecord) -> Pix2Vox:
+    """Return the network of the run's last snapshot, in host memory; RunError where there is none."""
     if not run.snapshot_path.exists():
         raise RunError(f"expected a trained run in {run.path}, got one without a snapshot; train it first")
     snapshot = load_snapshot(run.snapshot_path)

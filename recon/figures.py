@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import matplotlib
+import numpy as np
 
 from recon.metrics import iou_per_protein
 from recon.run_results import Prediction, RunResult
@@ -58,7 +59,7 @@ def training_curves(results: Sequence[RunResult]) -> str:
             iou_axes.set(ylabel="IoU at threshold 0.5", ylim=(0, 1))
             loss_axes.set_title(result.name, loc="left", fontsize=10)
             iou_axes.legend()
-        return _data_uri(figure)
+        return data_uri(figure)
 
 
 def iou_by_views(results: Sequence[RunResult]) -> str:
@@ -81,7 +82,38 @@ def iou_by_views(results: Sequence[RunResult]) -> str:
             axes.set_title(f"{_split_words(split)} proteins", loc="left", fontsize=10)
             axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, fontsize=8)
         panels[0].set_ylabel("mean IoU")
-        return _data_uri(figure)
+        return data_uri(figure)
+
+
+def learning_curve(results: Sequence[RunResult]) -> str:
+    """Draw IoU by number of training proteins; return a data URI, empty where all runs have the same number."""
+    by_views: dict[int, list[RunResult]] = {}
+    for result in sorted(results, key=lambda one: len(one.record.split.train)):
+        by_views.setdefault(result.record.config.views, []).append(result)
+    curves = {views: own for views, own in by_views.items() if len({len(one.record.split.train) for one in own}) > 1}
+    if not curves:
+        return ""
+    with plt.rc_context(_STYLE):
+        figure, axes = plt.subplots(figsize=(6, 3.6), layout="constrained")
+        for opacity, (views, own) in zip(_opacities(len(curves)), curves.items(), strict=True):
+            for split, color in (("train", _TRAIN_COLOR), ("validation", _VALIDATION_COLOR)):
+                points = [(len(one.record.split.train), row) for one in own if (row := one.nearest_score(views, split))]
+                means = [row.iou_mean for _, row in points]
+                ends = [(row.iou_mean - row.iou_low, row.iou_high - row.iou_mean) for _, row in points]
+                axes.errorbar(
+                    [count for count, _ in points],
+                    means,
+                    yerr=np.maximum(np.nan_to_num(np.array(ends).T), 0),
+                    fmt="o-",
+                    ms=4,
+                    capsize=2,
+                    color=color,
+                    alpha=opacity,
+                    label=f"{_split_words(split)}, {views} views",
+                )
+        axes.set(xscale="log", xlabel="number of training proteins", ylabel="mean IoU", ylim=(0, 1))
+        axes.legend(fontsize=8)
+        return data_uri(figure)
 
 
 def predictions_figure(predictions: Sequence[Prediction], threshold: float) -> str:
@@ -106,7 +138,7 @@ def predictions_figure(predictions: Sequence[Prediction], threshold: float) -> s
             _draw_prediction(axes_row, prediction, threshold)
         for axes, title in zip(rows[0], titles, strict=True):
             axes.set_title(title, fontsize=8.5, color="#334155")
-        return _data_uri(figure)
+        return data_uri(figure)
 
 
 def _draw_prediction(axes_row: "Sequence[Axes]", prediction: Prediction, threshold: float) -> None:
@@ -139,7 +171,8 @@ def _opacities(count: int) -> list[float]:
     return [1 - 0.6 * position / max(count - 1, 1) for position in range(count)][::-1]
 
 
-def _data_uri(figure: "Figure | Any") -> str:
+def data_uri(figure: "Figure | Any") -> str:
+    """Return a figure as a PNG file in base64, and close it."""
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=150)
     plt.close(figure)

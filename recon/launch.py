@@ -1,10 +1,13 @@
 """
-Train one network per number of views, score each, and write the report.
+Train one network per number of views, score each, and write the report; or score methods in one table (--method).
 
 On Slurm: one array of trainings, a scoring after each, and a report after all; the command returns when they are
 submitted (--wait: when they have ended; --status: how they stand). A training that meets its time limit, is preempted
 or loses a rank is queued again and goes on at the same step. On this machine: one after another, so that they do not
 fight for its cores. The same command started again goes on where it stopped.
+
+With --method register, register+refine and others, one job scores them all, with one rank on each core, into shapes.csv
+in the folder of the runs; a report follows.
 """
 
 import argparse
@@ -20,7 +23,10 @@ from hpc.settings import add_setting_arguments, settings_from
 from recon.cluster_jobs import EvaluateJob, ReportJob, TrainJob
 from recon.cluster_policy import ClusterPolicy, add_policy_arguments, policy_from
 from recon.evaluate import DEFAULT_VIEW_COUNTS
+from recon.launch_shapes import ShapePlan, plan_shapes, wants_table
 from recon.run_status import JOBS_FOLDER, SubmittedJob, keep_jobs
+from recon.shape_options import add_shape_options
+from recon.shape_task import PAPER, SHAPE_METHODS, VIEW
 from recon.train_config import TrainConfig
 from recon.watch import print_status, watch
 
@@ -28,13 +34,79 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Plan:
-    """The jobs of a launch; each training is followed by the evaluation at its place."""
+class TrainingPlan:
+    """Trainings, each followed by the evaluation at its place, and the report."""
 
     runs: Path
     trainings: list[TrainJob]
     evaluations: list[EvaluateJob]
     report: ReportJob
+
+    def describe(self, cluster: str, policy: ClusterPolicy) -> str:
+        """Return what would be submitted: on Slurm the scripts of sbatch, one after another."""
+        names = [training.run_path.name for training in self.trainings]
+        if cluster == "local":
+            lines = [f"{name}: train and score in {self.runs / name}, on this machine" for name in names]
+            return "\n".join([*lines, f"report: {self.report.out}", ""])
+        folder, python = self.runs / JOBS_FOLDER, policy.python
+        training = policy.parameters()
+        scoring = policy.parameters("afterok:TRAINING")
+        report = policy.parameters("afterany:SCORINGS", is_report=True)
+        scripts = [
+            (f"training of {', '.join(names)}", sbatch_text(folder, len(names), python, name="train", **training)),
+            ("scoring, one job after each training", sbatch_text(folder, 1, python, name="evaluate", **scoring)),
+            ("report, after all scorings", sbatch_text(folder, 1, python, name="report", **report)),
+        ]
+        return "\n".join(f"### {title}\n{text}" for title, text in scripts)
+
+    def submit_to_slurm(self, policy: ClusterPolicy) -> list[SubmittedJob]:
+        """Submit all jobs with their dependencies; keep and return what `--status` needs of them."""
+        folder, python = self.runs / JOBS_FOLDER, policy.python
+        kept: list[SubmittedJob] = []
+
+        def keep(role: str, run: str, job: object) -> None:
+            job_id, num_tasks = job.job_id, job.num_tasks  # type: ignore[attr-defined]
+            kept.append(SubmittedJob(role, run, "slurm", job_id, num_tasks))
+            keep_jobs(self.runs, kept)
+            logger.info("%s is job %s", f"{role} {run}".strip(), job_id)
+
+        executor = make_executor("slurm", folder, python, name="train", **policy.parameters())
+        trainings = submit_array(executor, self.trainings)
+        for one, job in zip(self.trainings, trainings, strict=True):
+            keep("train", one.run_path.name, job)
+        scorings = []
+        for evaluation, job in zip(self.evaluations, trainings, strict=True):
+            after = policy.parameters(f"afterok:{job.job_id}")
+            scorings.append(submit(make_executor("slurm", folder, python, name="evaluate", **after), evaluation))
+            keep("evaluate", evaluation.run_path.name, scorings[-1])
+        # After any end: the report shows the runs that were scored.
+        after = policy.parameters("afterany:" + ":".join(job.job_id for job in scorings), is_report=True)
+        keep("report", "", submit(make_executor("slurm", folder, python, name="report", **after), self.report))
+        return kept
+
+    def run_here(self, policy: ClusterPolicy) -> int:
+        """Run one job after another, whatever becomes of each; return the exit status."""
+        num_failed = 0
+        for training, evaluation in zip(self.trainings, self.evaluations, strict=True):
+            try:
+                for job in (training, evaluation):
+                    executor = make_executor(
+                        "local",
+                        self.runs / JOBS_FOLDER,
+                        name=training.run_path.name,
+                        timeout_min=policy.timeout_min,
+                        gpus_per_node=policy.gpus_per_node,
+                    )
+                    wait_for_job(submit(executor, job), sys.stderr.write)
+            except JobError as error:
+                logger.error("%s", error)
+                num_failed += 1
+        if num_failed:
+            total = len(self.trainings)
+            sys.stderr.write(f"recon.launch: {num_failed} of {total} runs failed; the same command tries them again\n")
+            return 1
+        self.report()
+        return 0
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -44,9 +116,17 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--views", type=int, nargs="+", help="numbers of views, one training run each")
+    what.add_argument("--views", type=int, nargs="+", help="numbers of views, one training run each, or to score with")
     what.add_argument("--status", type=Path, metavar="RUNS", help="show how the jobs launched into this folder stand")
-    add("--runs", type=Path, default=Path("runs"), help="folder of the runs (default: %(default)s)")
+    add(
+        "--method",
+        nargs="+",
+        choices=SHAPE_METHODS,
+        default=[PAPER],
+        help="paper or view alone: train networks, in the axes of the structure files or of the first view; any "
+        "others: score them in one table (default: paper)",
+    )
+    add("--runs", type=Path, default=Path("runs"), help="folder of the runs and of the table (default: %(default)s)")
     add(
         "--evaluate-views",
         type=int,
@@ -69,6 +149,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="where the jobs run; auto is Slurm where a cluster answers, else this machine (default: %(default)s)",
     )
     add_policy_arguments(parser)
+    add_shape_options(parser)
     add_setting_arguments(parser, TrainConfig, skip=("views",))
     return parser
 
@@ -80,30 +161,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if arguments.status:
             return print_status(arguments.status)
-        plan, policy = plan_jobs(arguments), policy_from(arguments)
+        plan: TrainingPlan | ShapePlan = plan_shapes(arguments) if wants_table(arguments) else plan_jobs(arguments)
+        policy = policy_from(arguments)
         if arguments.dry_run:
             cluster = arguments.cluster if arguments.cluster == "slurm" else resolve_cluster(arguments.cluster)
-            sys.stdout.write(describe(plan, cluster, policy))
+            sys.stdout.write(plan.describe(cluster, policy))
             return 0
         cluster = resolve_cluster(arguments.cluster)
         check_store(Path(arguments.store))
         if cluster == "local":
-            return run_here(plan, policy)
-        jobs = submit_to_slurm(plan, policy)
+            return plan.run_here(policy)
+        jobs = plan.submit_to_slurm(policy)
         return watch(plan.runs, jobs) if arguments.wait else 0
     except (ValueError, OSError, JobError) as error:
         sys.stderr.write(f"recon.launch: {error}\n")
         return 2
 
 
-def plan_jobs(arguments: argparse.Namespace) -> Plan:
+def plan_jobs(arguments: argparse.Namespace) -> TrainingPlan:
     """Return a training and an evaluation per number of views, and the report."""
     runs = arguments.runs.resolve()
     counts = sorted(set(arguments.views))
-    paths = [runs / f"views_{views:02d}" for views in counts]
+    is_in_view = arguments.method == [VIEW]
+    paths = [runs / f"{'view_frame' if is_in_view else 'views'}_{views:02d}" for views in counts]
     evaluated = tuple(arguments.evaluate_views)
     values = vars(arguments) | {"store": str(Path(arguments.store).resolve())}
-    return Plan(
+    if is_in_view:
+        values["frame"] = "view"
+    return TrainingPlan(
         runs=runs,
         trainings=[
             TrainJob(settings_from(TrainConfig, values | {"views": views}), path, arguments.device)
@@ -121,75 +206,6 @@ def check_store(store: Path) -> None:
             f"expected a dataset at {store}, found none; name it with --store, or build one with "
             "`python -m afmsim.build`"
         )
-
-
-def describe(plan: Plan, cluster: str, policy: ClusterPolicy) -> str:
-    """Return what would be submitted: on Slurm the scripts of sbatch, one after another."""
-    names = [training.run_path.name for training in plan.trainings]
-    if cluster == "local":
-        lines = [f"{name}: train and score in {plan.runs / name}, on this machine" for name in names]
-        return "\n".join([*lines, f"report: {plan.report.out}", ""])
-    folder, python = plan.runs / JOBS_FOLDER, policy.python
-    training = policy.parameters()
-    scoring = policy.parameters("afterok:TRAINING")
-    report = policy.parameters("afterany:SCORINGS", is_report=True)
-    scripts = [
-        (f"training of {', '.join(names)}", sbatch_text(folder, len(names), python, name="train", **training)),
-        ("scoring, one job after each training", sbatch_text(folder, 1, python, name="evaluate", **scoring)),
-        ("report, after all scorings", sbatch_text(folder, 1, python, name="report", **report)),
-    ]
-    return "\n".join(f"### {title}\n{text}" for title, text in scripts)
-
-
-def submit_to_slurm(plan: Plan, policy: ClusterPolicy) -> list[SubmittedJob]:
-    """Submit all jobs with their dependencies; keep and return what `--status` needs of them."""
-    folder, python = plan.runs / JOBS_FOLDER, policy.python
-    kept: list[SubmittedJob] = []
-
-    def keep(role: str, run: str, job: object) -> None:
-        job_id, num_tasks = job.job_id, job.num_tasks  # type: ignore[attr-defined]
-        kept.append(SubmittedJob(role, run, "slurm", job_id, num_tasks))
-        keep_jobs(plan.runs, kept)
-        logger.info("%s is job %s", f"{role} {run}".strip(), job_id)
-
-    executor = make_executor("slurm", folder, python, name="train", **policy.parameters())
-    trainings = submit_array(executor, plan.trainings)
-    for one, job in zip(plan.trainings, trainings, strict=True):
-        keep("train", one.run_path.name, job)
-    scorings = []
-    for evaluation, job in zip(plan.evaluations, trainings, strict=True):
-        after = policy.parameters(f"afterok:{job.job_id}")
-        scorings.append(submit(make_executor("slurm", folder, python, name="evaluate", **after), evaluation))
-        keep("evaluate", evaluation.run_path.name, scorings[-1])
-    # After any end: the report shows the runs that were scored.
-    after = policy.parameters("afterany:" + ":".join(job.job_id for job in scorings), is_report=True)
-    keep("report", "", submit(make_executor("slurm", folder, python, name="report", **after), plan.report))
-    return kept
-
-
-def run_here(plan: Plan, policy: ClusterPolicy) -> int:
-    """Run one job after another, whatever becomes of each; return the exit status."""
-    num_failed = 0
-    for training, evaluation in zip(plan.trainings, plan.evaluations, strict=True):
-        try:
-            for job in (training, evaluation):
-                executor = make_executor(
-                    "local",
-                    plan.runs / JOBS_FOLDER,
-                    name=training.run_path.name,
-                    timeout_min=policy.timeout_min,
-                    gpus_per_node=policy.gpus_per_node,
-                )
-                wait_for_job(submit(executor, job), sys.stderr.write)
-        except JobError as error:
-            logger.error("%s", error)
-            num_failed += 1
-    if num_failed:
-        total = len(plan.trainings)
-        sys.stderr.write(f"recon.launch: {num_failed} of {total} runs failed; the same command tries them again\n")
-        return 1
-    plan.report()
-    return 0
 
 
 if __name__ == "__main__":

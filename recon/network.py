@@ -8,6 +8,8 @@ from recon.pix2vox import Pix2Vox, Pix2VoxConfig
 from recon.synced_batch_norm import synced_batch_norm
 from recon.train_config import TrainConfig
 
+COMPILE_BACKEND = "inductor"
+
 
 def build_model(config: TrainConfig) -> Pix2Vox:
     """Return the network with its first weights, which follow from the seed alone."""
@@ -20,10 +22,21 @@ def build_model(config: TrainConfig) -> Pix2Vox:
     return model
 
 
-def prepared_network(model: Pix2Vox, device: torch.device, ranks: Ranks) -> Pix2Vox:
-    """Return `model` on its device, with batch statistics over all ranks."""
+def prepared_network(model: Pix2Vox, device: torch.device, ranks: Ranks, is_compiled: bool = False) -> Pix2Vox:
+    """
+    Return `model` on its device, with batch statistics over all ranks.
+
+    Compiled in place, it keeps the names of its parameters, with and without other ranks around it.
+    """
     if ranks.size > 1:
         synced_batch_norm(model, device)
+    if device.type != "cpu":
+        # The layout in which the tensor cores of a GPU work.
+        for module in model.modules():
+            if isinstance(module, nn.Conv2d):
+                module.weight.data = module.weight.data.to(memory_format=torch.channels_last)
+    if is_compiled:
+        model.compile(backend=COMPILE_BACKEND)
     return model.to(device)
 
 

@@ -65,4 +65,4 @@ class OnlineViews:
         views_nm = _RENDERERS[store.rendering](body, rotations, *sizes_nm, store.image_size, self._xp)
         step_nm = store.height_scale_nm[index]
         images = torch.from_dlpack(store.as_images(index, self._xp.rint(views_nm / step_nm) * step_nm))
-        return self._weights @ images @ self._weights.T
+        return (self._weights @ images @ self._weights.T).half().float()  # as stored views are held

@@ -1,4 +1,4 @@
-"""Write a report of all scored runs in a folder: one HTML page that needs no other file."""
+"""Write a report of scored runs and of a table of all methods: one HTML page that needs no other file."""
 
 import argparse
 import logging
@@ -19,7 +19,8 @@ logger = logging.getLogger(__name__)
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of `python -m recon.report`."""
     parser = argparse.ArgumentParser(prog="python -m recon.report", description=__doc__)
-    parser.add_argument("--runs", type=Path, required=True, help="folder that holds the runs' folders")
+    parser.add_argument("--runs", type=Path, help="folder that holds the runs' folders")
+    parser.add_argument("--shapes", type=Path, help="table of all methods that recon.evaluate --out wrote")
     parser.add_argument("--out", type=Path, required=True, help="HTML file to write")
     parser.add_argument(
         "--sheet", type=Path, help="PNG picture of the dataset (default: drawn from the dataset, if it is there)"
@@ -33,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     set_up_logging()
     try:
-        write_report(arguments.runs, arguments.out, arguments.sheet, arguments.store)
+        write_report(arguments.runs, arguments.out, arguments.sheet, arguments.store, arguments.shapes)
     except (ValueError, OSError) as error:
         sys.stderr.write(f"recon.report: {error}\n")
         return 2
@@ -41,18 +42,41 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def write_report(runs: Path, out: Path, sheet: Path | None = None, store: Path | None = None) -> None:
+def write_report(
+    runs: Path | None,
+    out: Path,
+    sheet: Path | None = None,
+    store: Path | None = None,
+    shapes: Path | None = None,
+) -> None:
     """
     Write the page to `out`.
 
     Raises
     ------
+    ValueError
+        There is neither a folder of runs nor a table, or the table is none of recon.evaluate.
     recon.run_folder.RunError
         There is no scored run in `runs`.
     """
     from hpc.atomic_file import write_text_atomically
+    from recon.page_parts import whole_page
+
+    if runs is None and shapes is None:
+        raise ValueError("got nothing to report; give --runs, a folder of runs, or --shapes, a table of all methods")
+    sections = []
+    if shapes is not None:
+        from recon.shape_page import shape_sections
+
+        sections += shape_sections(shapes)
+    if runs is not None:
+        sections += _run_sections(runs, sheet, store)
+    write_text_atomically(out, whole_page(sections))
+
+
+def _run_sections(runs: Path, sheet: Path | None, store: Path | None) -> list[str]:
     from recon import figures
-    from recon.report_page import ReportImages, headline, report_page
+    from recon.report_page import ReportImages, headline, run_sections
     from recon.run_results import read_results
 
     results = read_results(runs)
@@ -62,10 +86,11 @@ def write_report(runs: Path, out: Path, sheet: Path | None = None, store: Path |
         sheet=figures.png_data_uri(sheet.read_bytes()) if sheet else _drawn_sheet(store),
         training_curves=figures.training_curves(results),
         iou_by_views=figures.iou_by_views(results),
+        learning_curve=figures.learning_curve(results),
         training_predictions=_predictions(shown, "train"),
         validation_predictions=_predictions(shown, "validation"),
     )
-    write_text_atomically(out, report_page(results, images, _dataset_facts(store)))
+    return run_sections(results, images, _dataset_facts(store))
 
 
 def _predictions(result: "RunResult", split: str) -> str:

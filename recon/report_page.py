@@ -1,12 +1,11 @@
-"""The report's text: one HTML page that needs no other file."""
+"""The report's text on trained runs."""
 
-import html
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import isnan
-from string import Template
 
 from recon.figures import PAPER_IOU
+from recon.page_parts import box, figure, table
 from recon.run_results import RunResult
 from recon.scores import ScoreRow
 
@@ -20,48 +19,57 @@ class ReportImages:
     sheet: str
     training_curves: str
     iou_by_views: str
+    learning_curve: str
     training_predictions: str
     validation_predictions: str
 
 
-def report_page(results: Sequence[RunResult], images: ReportImages, dataset: dict[str, str]) -> str:
-    """Return the page; `dataset` holds what is known of the dataset, by label."""
+def run_sections(results: Sequence[RunResult], images: ReportImages, dataset: dict[str, str]) -> list[str]:
+    """Return the page's sections; `dataset` holds what is known of the dataset, by label."""
     result, views = headline(results)
-    return _PAGE.substitute(
-        headline=_headline_section(result, views),
-        sheet=_figure(
+    return [
+        _headline_section(result, views),
+        figure(
             "Virtual AFM images",
             images.sheet,
             "Each row is one protein in several random orientations, on a flat substrate. Colour is height in nm.",
         ),
-        curves=_figure(
+        figure(
             "Training",
             images.training_curves,
             "One row per run. The training IoU is that of the batches as they were trained on, the validation IoU "
             "that of the network after each epoch, both at threshold 0.5. Where training began with single views, a "
             "dotted line shows from where on the views are merged.",
         ),
-        iou=_figure(
+        figure(
             "Does the number of views matter?",
             images.iou_by_views,
             "Every protein is seen through a fixed draw of its views, and more views include the fewer. The dotted "
             "line is the mean training shape, the same answer for every protein.",
-        )
-        + _iou_table(results),
-        predictions=_figure(
+        ),
+        _iou_table(results),
+        figure(
+            "Do more training proteins help?",
+            images.learning_curve,
+            "Mean IoU of runs trained on different numbers of proteins, with its 95 % interval over families, each run "
+            "scored with as many views as it was trained with.",
+        ),
+        figure(
             "Truth and prediction: training proteins",
             images.training_predictions,
             "Left, two of the images that the network saw; then the body as built from the structure (green) and as "
             "predicted (orange), seen along z and along y, in nm.",
-        )
-        + _figure(
+        ),
+        figure(
             "Truth and prediction: validation proteins",
             images.validation_predictions,
             "The same for proteins that the network never saw.",
         ),
-        caveats=_CAVEATS,
-        settings=_settings_section(results, dataset),
-    )
+        "<h2>What this can show, and what it cannot</h2>",
+        _CAVEATS,
+        "<h2>Settings, sizes, times</h2>",
+        _settings_section(results, dataset),
+    ]
 
 
 def headline(results: Sequence[RunResult]) -> tuple[RunResult, int]:
@@ -77,8 +85,8 @@ def _headline_section(result: RunResult, views: int) -> str:
         if row is None or split not in result.baseline:
             continue
         gains[split] = row.iou_mean - result.baseline[split]
-        boxes.append(_box(f"{row.iou_mean:.2f}", f"IoU with {views} views, {row.num_proteins} {words} proteins"))
-        boxes.append(_box(f"{result.baseline[split]:.2f}", f"mean training shape, {words} proteins"))
+        boxes.append(box(f"{row.iou_mean:.2f}", f"IoU with {views} views, {row.num_proteins} {words} proteins"))
+        boxes.append(box(f"{result.baseline[split]:.2f}", f"mean training shape, {words} proteins"))
     sentences = []
     if "train" in gains:
         row = result.score(views, "train")
@@ -132,7 +140,7 @@ def _iou_table(results: Sequence[RunResult]) -> str:
         "is chosen by the test proteins. The mean shape of the training proteins and the best ball look at no image. "
         "The paper trained one network per number of views on some 8 000 proteins; it reports no baseline."
     )
-    return _table(header, rows) + f'<p class="note">{note}</p>'
+    return table(header, rows) + f'<p class="note">{note}</p>'
 
 
 def _with_interval(score: ScoreRow | None) -> str:
@@ -161,7 +169,7 @@ def _settings_section(results: Sequence[RunResult], dataset: dict[str, str]) -> 
     ]
     settings.append(("epochs done", *(str(len(result.history)) for result in results)))
     settings.append(("training time", *(_duration(result) for result in results)))
-    return _table(("", ""), facts) + _table(("run", *(result.name for result in results)), settings)
+    return table(("", ""), facts) + table(("run", *(result.name for result in results)), settings)
 
 
 def _shown(value: float | str) -> str:
@@ -171,28 +179,6 @@ def _shown(value: float | str) -> str:
 def _duration(result: RunResult) -> str:
     elapsed_s = result.history[-1]["elapsed_s"] if result.history else 0.0
     return f"{elapsed_s / 60:.1f} min" if elapsed_s >= 60 else f"{elapsed_s:.0f} s"
-
-
-def _box(number: str, words: str) -> str:
-    return f'<div class="box"><div class="number">{number}</div><div>{html.escape(words)}</div></div>'
-
-
-def _figure(title: str, data_uri: str, caption: str) -> str:
-    if not data_uri:
-        return ""
-    return (
-        f'<h2>{html.escape(title)}</h2><figure><img alt="{html.escape(title)}" src="{data_uri}">'
-        f"<figcaption>{html.escape(caption)}</figcaption></figure>"
-    )
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    def cells(tag: str, row: Sequence[str]) -> str:
-        return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row) + "</tr>"
-
-    head = f"<thead>{cells('th', header)}</thead>" if any(header) else ""
-    body = "".join(cells("td", row) for row in rows)
-    return f'<div class="table"><table>{head}<tbody>{body}</tbody></table></div>'
 
 
 _CAVEATS = """
@@ -208,44 +194,3 @@ than the mean shape. A high training IoU with a low validation IoU, as in the pa
 Two further limits: all images are simulated, without the tip's width and without noise, and the IoU at 32 voxels says
 little about details smaller than one voxel.</p>
 """
-
-_PAGE = Template("""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Protein shapes from AFM images</title>
-<style>
-:root { --ink: #1e293b; --soft: #64748b; --line: #e2e8f0; --accent: #0f766e; }
-* { box-sizing: border-box; }
-body { margin: 0; background: #f8fafc; color: var(--ink); font: 16px/1.6 system-ui, "Segoe UI", sans-serif; }
-main { max-width: 62rem; margin: 0 auto; padding: 2.5rem 1.5rem 4rem; background: #fff; }
-h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .4rem; }
-h2 { font-size: 1.25rem; margin: 2.8rem 0 .8rem; padding-top: 1rem; border-top: 1px solid var(--line); }
-p { max-width: 46rem; }
-.subtitle, figcaption, .note { color: var(--soft); font-size: .9rem; }
-.lead { font-size: 1.05rem; }
-.boxes { display: flex; flex-wrap: wrap; gap: .8rem; margin: 1.6rem 0 1rem; }
-.box { flex: 1 1 11rem; border: 1px solid var(--line); border-radius: .6rem; padding: .9rem 1rem; font-size: .85rem;
-  color: var(--soft); }
-.box:first-child { border-color: var(--accent); }
-.number { font-size: 1.9rem; font-weight: 650; color: var(--ink); font-variant-numeric: tabular-nums; }
-.box:first-child .number { color: var(--accent); }
-figure { margin: 0; } img { max-width: 100%; height: auto; display: block; }
-figcaption { max-width: 46rem; margin-top: .5rem; }
-.table { overflow-x: auto; margin: 1.2rem 0; }
-table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; padding: .35rem 1.1rem .35rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
-th { font-weight: 600; color: var(--soft); white-space: nowrap; }
-</style></head><body><main>
-<h1>Protein shapes from multi-view AFM images</h1>
-<p class="subtitle">Structures to virtual atomic force microscopy images, to a network that predicts the body as
-32 by 32 by 32 voxels. IoU, intersection over union, is 1 for a perfect prediction and 0 for no overlap.</p>
-$headline
-$sheet
-$curves
-$iou
-$predictions
-<h2>What this can show, and what it cannot</h2>
-$caveats
-<h2>Settings, sizes, times</h2>
-$settings
-</main></body></html>
-""")

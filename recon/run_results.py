@@ -43,6 +43,11 @@ class RunResult:
         rows = [row for row in self.scores if (row.views, row.split) == (views, split)]
         return rows[0] if rows else None
 
+    def nearest_score(self, views: int, split: str) -> ScoreRow | None:
+        """Return the row of a split for the number of views nearest to `views`, if the split was scored."""
+        rows = [row for row in self.scores if row.split == split]
+        return min(rows, key=lambda row: abs(row.views - views), default=None)
+
     @property
     def view_counts(self) -> list[int]:
         """The numbers of views that were scored, ascending."""

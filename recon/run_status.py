@@ -22,9 +22,9 @@ class SubmittedJob:
     """One job of a launch."""
 
     role: str
-    """train, evaluate or report."""
+    """train, evaluate, shapes or report."""
     run: str
-    """Name of the run's folder; empty for the report."""
+    """Name of the run's folder; empty for jobs that belong to none."""
     cluster: str
     job_id: str
     num_tasks: int

@@ -6,8 +6,17 @@ import numpy as np
 import torch
 
 from recon.online_views import OnlineViews
-from recon.target_frame import body_shares, principal_rotation, turned_target, turned_targets
+from recon.target_frame import turned_target, turned_targets
 from recon.training_data import ProteinData
+
+ARRAY_OF_FRAME = {"pdb": "occupancy", "view": "occupancy_shares", "inertia": "occupancy_in_principal_axes"}
+"""By frame, the array that targets come from."""
+
+
+def arrays_of(frame: str, is_online: bool) -> list[str]:
+    """Return the arrays of `ProteinData` that training reads most."""
+    of_views = ["occupancy_fine"] if is_online else ["images"]
+    return [ARRAY_OF_FRAME[frame], *of_views, *(["view_rotation"] if frame == "view" else [])]
 
 
 class Reading(NamedTuple):
@@ -50,7 +59,8 @@ class SampleMaker:
         self.data = data
         self._is_turned = frame == "view"
         self._online: OnlineViews | None = None
-        self._solids = data.occupancy if frame == "pdb" else _solids(data, frame)
+        self._solids = data.arrays[ARRAY_OF_FRAME[frame]]
+        data.hold(ARRAY_OF_FRAME[frame])
 
     def read(self, protein: int, view_indices: np.ndarray) -> Reading:
         """Read a protein with its stored views `view_indices`."""
@@ -61,7 +71,7 @@ class SampleMaker:
 
     def read_unrendered(self, protein: int, rotations: np.ndarray) -> Reading:
         """Read a protein of which views are rendered when it is finished, at `rotations` `(view, 3, 3)`."""
-        return self._reading(protein, self.data.packed_occupancy_fine(protein), rotations)
+        return self._reading(protein, self.data.arrays["occupancy_fine"][protein], rotations)
 
     def finish(self, batch: Reading, device: torch.device) -> Sample:
         """Compute a batch on a device."""
@@ -119,14 +129,3 @@ class SampleMaker:
         for sample, (solid, of_views) in enumerate(zip(solids.numpy(), rotations.numpy(), strict=True)):
             targets[sample] = turned_target(solid, of_views[0], size)
         return torch.from_numpy(targets)
-
-
-def _solids(data: ProteinData, frame: str) -> np.ndarray:
-    """Return uint8 `(protein, z, y, x)`: bodies to be turned by a view, or turned into their principal axes."""
-    solids = []
-    for protein in range(len(data.protein_ids)):
-        shares = body_shares(data.occupancy_fine(protein), data.target_size)
-        if frame == "inertia":
-            shares = turned_target(shares, principal_rotation(shares), data.target_size)
-        solids.append(shares)
-    return np.stack(solids)

@@ -1,12 +1,14 @@
 """
-Draw what recon.evaluate wrote for methods that find orientations: two PNG pictures.
+Draw what recon.evaluate --out wrote, as PNG pictures.
 
-    iou_by_views.png   mean IoU and its interval by number of views, one line per method, beside the paper's
-    bodies.png         best, median and worst prediction beside the truth
+    iou_by_views.png      mean IoU and its interval by number of views, one line per method, beside the paper's
+    chamfer_by_views.png  mean distance of surfaces in nm
+    pose_errors.png       errors of the orientations that were found
+    calibration.png       share of voxels inside by predicted probability
+    bodies.png            best, median and worst prediction beside the truth
 """
 
 import argparse
-import csv
 import logging
 import sys
 from collections.abc import Sequence
@@ -20,14 +22,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-PAPER_IOU = {3: 0.50, 5: 0.51, 8: 0.51, 10: 0.52}
-"""Validation IoU in table 1 of the paper, by number of views."""
-WORDS_OF_METHOD = {
-    "known": "carved with true orientations",
-    "register": "registered and carved",
-    "register+refine": "registered, carved and refined",
-}
-SHOWN = ("best", "median", "worst")
 _TRUTH_RGB, _PREDICTION_RGB = (0.45, 0.80, 0.76), (0.98, 0.70, 0.42)
 
 
@@ -48,36 +42,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     set_up_logging()
     try:
-        for name, figure in (
-            ("iou_by_views", views_figure(arguments.table)),
-            ("bodies", bodies_figure(arguments.table)),
-        ):
+        for name, figure in table_figures(arguments.table).items():
             write_figure(figure, arguments.out / f"{name}.png")
-    except OSError as error:
+    except (ValueError, OSError) as error:
         sys.stderr.write(f"recon.shape_figures: {error}; score methods with recon.evaluate --out first\n")
         return 2
     return 0
 
 
-def views_figure(table: Path) -> "Figure":
-    """Draw IoU by number of views, one line per method."""
-    from matplotlib.figure import Figure
+def table_figures(table: Path) -> "dict[str, Figure]":
+    """Return all pictures of a table by name; without poses, none of their errors."""
+    from recon.shape_charts import calibration_chart, chamfer_chart, iou_chart, pose_error_chart
+    from recon.shape_results import read_calibration, read_scores, read_table
 
-    with table.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    figure = Figure(figsize=(6.5, 4), layout="constrained")
-    axes = figure.subplots()
-    for method in dict.fromkeys(row["method"] for row in rows):
-        own = [row for row in rows if row["method"] == method]
-        views = [int(row["views"]) for row in own]
-        mean, low, high = ([float(row[name]) for row in own] for name in ("iou_mean", "iou_low", "iou_high"))
-        (line,) = axes.plot(views, mean, "o-", ms=4, label=WORDS_OF_METHOD[method])
-        axes.fill_between(views, low, high, alpha=0.2, color=line.get_color(), lw=0)
-    axes.plot(list(PAPER_IOU), list(PAPER_IOU.values()), "D--", color="#94a3b8", ms=4, label="paper, validation")
-    axes.set(xlabel="number of views", ylabel="mean IoU, unseen complexes", ylim=(0, 1))
-    axes.grid(color="#e2e8f0")
-    axes.legend(frameon=False, loc="lower right")
-    return figure
+    rows = read_table(table)
+    figures = {
+        "iou_by_views": iou_chart(rows),
+        "chamfer_by_views": chamfer_chart(rows),
+        "pose_errors": pose_error_chart(read_scores(table)),
+        "calibration": calibration_chart(read_calibration(table), max(row.views for row in rows)),
+        "bodies": bodies_figure(table),
+    }
+    return {name: figure for name, figure in figures.items() if figure is not None}
 
 
 def bodies_figure(table: Path) -> "Figure":
@@ -86,12 +72,14 @@ def bodies_figure(table: Path) -> "Figure":
     from matplotlib.figure import Figure
 
     from recon.shaded_volume import seen_from_front, seen_from_top, shaded_picture
+    from recon.shape_results import SHOWN, beside
 
     figure = Figure(figsize=(8, 6.4), layout="constrained")
     grid = figure.subplots(len(SHOWN), 4)
     for axes_row, name in zip(grid, SHOWN, strict=True):
-        with np.load(table.with_name(f"{table.stem}_{name}.npz")) as shown:
-            truth, predicted = shown["occupancy"], shown["probability"] >= 0.5
+        with np.load(beside(table, name, ".npz")) as shown:
+            truth, predicted = shown["occupancy"], shown["probability"] >= shown["threshold"]
+            half_nm = float(shown["voxel_size_nm"]) * len(truth) / 2
             words = f"{name}: {shown['protein_id']}\nIoU {float(shown['iou']):.2f}, {int(shown['views'])} views"
         pictures = [
             shaded_picture(seen(body), color)
@@ -99,9 +87,10 @@ def bodies_figure(table: Path) -> "Figure":
             for body, color in ((truth, _TRUTH_RGB), (predicted, _PREDICTION_RGB))
         ]
         for axes, picture in zip(axes_row, pictures, strict=True):
-            axes.imshow(picture)
-            axes.set(xticks=[], yticks=[])
+            axes.imshow(picture, extent=(-half_nm, half_nm, -half_nm, half_nm))
+            axes.tick_params(labelsize=6, length=2)
         axes_row[0].set_ylabel(words, fontsize=9)
+        axes_row[-1].set_xlabel("nm", fontsize=7)
     for axes, title in zip(
         grid[0], ("truth, from above", "prediction", "truth, from the side", "prediction"), strict=True
     ):

@@ -20,6 +20,13 @@ _TIE = 1e-3
 """A voxel that is half full counts as occupied, in spite of rounding."""
 
 
+def shares_size(grid_size: int, target_size: int) -> int:
+    """Return the voxels per axis of `body_shares`: twice the target's, more where the fine grid is no such multiple."""
+    ratio = grid_size // target_size
+    per_voxel = next((part for part in range(SAMPLES_PER_VOXEL, ratio) if ratio % part == 0), ratio)
+    return target_size * per_voxel
+
+
 def body_shares(occupancy_fine: np.ndarray, target_size: int) -> np.ndarray:
     """
     Reduce a fine grid to what `turned_target` samples.
@@ -34,12 +41,11 @@ def body_shares(occupancy_fine: np.ndarray, target_size: int) -> np.ndarray:
     Returns
     -------
     numpy.ndarray
-        uint8 `(z, y, x)`: the occupied share of each voxel, `FULL` for all of it. It has twice the target's voxels
-        per axis, or more where the fine grid is no such multiple.
+        uint8 `(z, y, x)`: the occupied share of each voxel, `FULL` for all of it.
     """
-    ratio = occupancy_fine.shape[0] // target_size
-    per_voxel = next((part for part in range(SAMPLES_PER_VOXEL, ratio) if ratio % part == 0), ratio)
-    return _mean_of_blocks(np.ascontiguousarray(occupancy_fine), ratio // per_voxel)
+    grid_size = occupancy_fine.shape[0]
+    block = grid_size // shares_size(grid_size, target_size)
+    return _mean_of_blocks(np.ascontiguousarray(occupancy_fine), block)
 
 
 def turned_target(shares: np.ndarray, rotation: np.ndarray, size: int) -> np.ndarray:

@@ -138,11 +138,11 @@ def _build_trainer(config: TrainConfig, run: RunFolder, device: "torch.device", 
     """Return the trainer, with the state of the run's snapshot where there is one; claim the folder for it."""
     from recon.checkpoint import load_snapshot
     from recon.first_weights import first_weights
+    from recon.staging import run_data
     from recon.trainer import Trainer
-    from recon.training_data import ProteinData
     from recon.views import check_view_count, evaluation_order
 
-    data = ProteinData(Path(config.store), config.input_size)
+    data = run_data(Path(config.store), config, config.render_online, ranks)
     check_view_count(config.views, data.num_views)
     split = split_proteins(
         data.protein_ids, data.clusters, config.seed, config.validation_fraction, config.test_fraction

@@ -8,6 +8,9 @@ from hpc.settings import setting
 FRAMES = ("pdb", "view", "inertia")
 """The axes of the structure file; of a sample's first view; the body's principal axes."""
 
+NOT_DECIDING = ("store", "loader_workers", "stage", "compile")
+"""Settings with which a run may go on that was started with others."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
@@ -23,8 +26,8 @@ class TrainConfig:
     views: int = setting("number of views of each protein that the network sees at a time")
     size: str = setting("network: A is the paper's, with refiner; F is small and fast", "A", ("A", "F"))
     frame: str = setting(
-        "axes of the target: those of the structure file, as in the paper; of each sample's first view; or the body's "
-        "principal axes",
+        "axes of the target: those of the structure file, as in the paper; of each sample's first view, which the "
+        "network cannot tell from the others where there are several; or the body's principal axes",
         "pdb",
         FRAMES,
     )
@@ -34,6 +37,13 @@ class TrainConfig:
         False,
     )
     input_size: int = setting("edge of the images that the network sees, in pixels", 224)
+    loader_workers: int = setting("processes of each rank that load data ahead; 0: the training loads it itself", 0)
+    stage: str = setting(
+        "folder on each node's own disk to which what a run reads is copied once; auto: $SLURM_TMPDIR where that is "
+        "set; none: read the dataset itself",
+        "auto",
+    )
+    compile: bool = setting("compile the network with torch.compile, which takes minutes before the first step", False)
     epochs: int = setting("number of passes over the training proteins", 250)
     single_view_epochs: int = setting(
         "first epochs, in which each sample is one view, decoded without merger and refiner: quicker, and the "
@@ -67,7 +77,7 @@ class TrainConfig:
         for name in ("views", "input_size", "epochs", "repeats", "batch_size", "learning_rate_drop_epoch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"expected {name} of at least 1, got {getattr(self, name)}")
-        for name in ("single_view_epochs", "train_proteins"):
+        for name in ("single_view_epochs", "train_proteins", "loader_workers"):
             if getattr(self, name) < 0:
                 raise ValueError(f"expected {name} of 0 or more, got {getattr(self, name)}")
         for name in ("learning_rate", "merger_learning_rate"):
@@ -80,4 +90,4 @@ class TrainConfig:
 
     def deciding(self) -> dict[str, Any]:
         """Return the settings that decide a run: a dataset may move, and its proteins tell whether it is the same."""
-        return {name: value for name, value in asdict(self).items() if name != "store"}
+        return {name: value for name, value in asdict(self).items() if name not in NOT_DECIDING}

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -10,6 +10,7 @@ from torch import nn
 
 from recon.checkpoint import Snapshot
 from recon.distributed import Ranks
+from recon.epoch_metrics import IOU_THRESHOLD, EpochMetrics, EpochTotals
 from recon.inference import ViewOrders, evaluation_batches
 from recon.loss import loss as reconstruction_loss
 from recon.network import build_model, optimizer_of, prepared_network
@@ -21,40 +22,9 @@ from recon.train_config import TrainConfig
 from recon.training_batches import EpochBatches, TrainingBatches
 from recon.training_data import ProteinData
 
-IOU_THRESHOLD = 0.5
-"""Threshold of the IoU that is logged while training; the scores of `recon.evaluate` choose their own."""
-
 
 class NonFiniteLossError(RuntimeError):
     """The loss of a step is infinite or not a number; the step was not taken."""
-
-
-@dataclass(frozen=True)
-class EpochMetrics:
-    """
-    One row of metrics.csv.
-
-    `train_iou` is that of the batches as they were trained on, `validation_iou` that of the network after
-    the epoch; both at `IOU_THRESHOLD`, and both from one view while single views are trained.
-    """
-
-    epoch: int
-    train_loss: float
-    train_iou: float
-    validation_loss: float
-    validation_iou: float
-    elapsed_s: float
-    """Time spent in training and validation since the first epoch, over all resumptions."""
-
-
-@dataclass
-class EpochTotals:
-    """What an epoch that is under way has summed up, over all ranks."""
-
-    loss: float = 0.0
-    iou: float = 0.0
-    num_samples: float = 0.0
-    elapsed_s: float = 0.0
 
 
 class Trainer:
@@ -80,7 +50,7 @@ class Trainer:
         self.validation_proteins = data.indices_of(split.validation)
         self.device = device
         self.ranks = ranks
-        self.model = prepared_network(build_model(config), device, ranks)
+        self.model = prepared_network(build_model(config), device, ranks, config.compile)
         self.network: Any = None
         self.optimizer = optimizer_of(self.model, config)
         self.scheduler = torch.optim.lr_scheduler.MultiStepLR(
@@ -90,7 +60,15 @@ class Trainer:
             data.indices_of(split.train), config.repeats, config.seed, config.batch_size, ranks.rank, ranks.size
         )
         self.maker = SampleMaker(data, config.frame)
-        self.batches = TrainingBatches(self.maker, self.order, config.views, config.seed, config.render_online, device)
+        self.batches = TrainingBatches(
+            self.maker,
+            self.order,
+            config.views,
+            config.seed,
+            is_online=config.render_online,
+            device=device,
+            num_workers=config.loader_workers,
+        )
         self.epoch = 0
         self.step = 0
         self.step_in_epoch = 0
@@ -158,7 +136,7 @@ class Trainer:
 
     def restore(self, snapshot: Snapshot) -> None:
         """Go on from `snapshot`, which must come from a trainer with the same settings, on any number of ranks."""
-        assert snapshot.config == self.config.deciding()
+        assert snapshot.config.items() <= self.config.deciding().items()  # newer settings may be missing
         # Without gradients nothing happens, but torch's schedule insists on a step before its own, and a run that
         # stopped after the last step of an epoch takes none.
         self.optimizer.step()
@@ -213,7 +191,6 @@ class Trainer:
 
     def _forward(self, network: Any, images: torch.Tensor) -> Pix2VoxOutput:
         """Predict from `(sample, view, 1, row, col)`."""
-        images = images.to(self.device, non_blocking=True)
         with autocast_for(self.config.precision, self.device):
             output: Pix2VoxOutput = network(images, self.is_single_view)
         return output

@@ -1,12 +1,14 @@
 """In which order samples are trained on, and the loader that makes them."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from recon.loader_workers import START_METHOD, begin_worker, deaf_children
 from recon.online_views import online_rotations
 from recon.samples import Reading, Sample, SampleMaker
 from recon.views import shuffled_samples, training_views
@@ -105,7 +107,14 @@ class TrainingBatches:
     """
     The samples of an epoch, batch by batch: every pass is the rest of the epoch that `order` is set to.
 
-    On a CPU the loader finishes the samples; for a GPU it only reads, and they are finished there.
+    For a CPU, samples are finished where they are read; for a GPU, they are read and then finished there.
+
+    Parameters
+    ----------
+    is_online
+        Whether views are rendered, in new orientations, rather than drawn from the stored ones.
+    num_workers
+        Processes that read ahead; they change no sample. With none, this process reads.
     """
 
     def __init__(
@@ -116,6 +125,7 @@ class TrainingBatches:
         seed: int,
         is_online: bool = False,
         device: torch.device = CPU,
+        num_workers: int = 0,
     ) -> None:
         self._maker = maker
         self._device = device
@@ -126,10 +136,16 @@ class TrainingBatches:
             # Of its own: each pass draws a number from it, and a resumed epoch has one pass more.
             generator=torch.Generator(),
             pin_memory=device.type != "cpu",
+            num_workers=num_workers,
+            persistent_workers=num_workers > 0,
+            multiprocessing_context=START_METHOD if num_workers else None,
+            worker_init_fn=begin_worker,
         )
 
     def __iter__(self) -> Iterator[Sample]:
-        for batch in self._loader:
+        with deaf_children() if self._loader.num_workers else nullcontext():
+            batches = iter(self._loader)
+        for batch in batches:
             yield batch if isinstance(batch, Sample) else self._maker.finish(batch, self._device)
 
 

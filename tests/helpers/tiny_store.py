@@ -15,31 +15,42 @@ VOXEL_SIZE_NM = 0.125
 
 
 def write_tiny_store(
-    path: Path, num_proteins: int = 6, num_views: int = 5, image_size: int = 32, has_failed_row: bool = True
+    path: Path,
+    num_proteins: int = 6,
+    num_views: int = 5,
+    image_size: int = 32,
+    has_failed_row: bool = True,
+    shard_size: int = 0,
 ) -> Path:
     """Write `num_proteins` boxes of different shape, seen along the axes; the last row can be a failed one."""
     num_rows = num_proteins + has_failed_row
     sizes = {"num_views": num_views, "grid_size": GRID_SIZE, "target_size": TARGET_SIZE, "image_size": image_size}
     config = {"rendering": "height"} | sizes
-    create_store(path, array_specs(config), num_rows, num_rows, {"schema_version": SCHEMA_VERSION, "config": config})
+    shard_size = shard_size or num_rows
+    create_store(path, array_specs(config), num_rows, shard_size, {"schema_version": SCHEMA_VERSION, "config": config})
     group = open_store(path, "r+")
     occupancy = np.stack([box_occupancy(row) for row in range(num_rows)])
     heights = np.stack([box_heights(body, num_views, image_size) for body in occupancy])
     is_done = np.arange(num_rows) < num_proteins
-    write_shard(group, "occupancy", range(num_rows), occupancy)
     fine = [body.repeat(2, axis=0).repeat(2, axis=1).repeat(2, axis=2) for body in occupancy]
-    rotations = [random_rotations(num_views, 0, protein_name(row)) for row in range(num_rows)]
-    write_shard(group, "occupancy_fine", range(num_rows), np.stack([pack_occupancy(body) for body in fine]))
-    write_shard(group, "view_rotation", range(num_rows), np.stack(rotations))
-    write_shard(group, "height", range(num_rows), heights)
+    arrays = {
+        "occupancy": occupancy,
+        "occupancy_fine": np.stack([pack_occupancy(body) for body in fine]),
+        "view_rotation": np.stack([random_rotations(num_views, 0, protein_name(row)) for row in range(num_rows)]),
+        "height": heights,
+    }
+    for name, values in arrays.items():
+        for first in range(0, num_rows, shard_size):
+            rows = range(first, min(first + shard_size, num_rows))
+            write_shard(group, name, rows, values[rows.start : rows.stop])
     for name, value in (("voxel_size_nm", VOXEL_SIZE_NM), ("pixel_size_nm", 0.25), ("height_scale_nm", 0.25 / 1000)):
         write_small(group, name, np.full(num_rows, value, np.float32))
     write_small(group, "status", np.where(is_done, DONE, FAILED).astype(np.uint8))
-    rows = [
+    table = [
         ProteinRow(row, protein_name(row), f"{protein_name(row)}.cif", status=STATUS_WORDS[DONE if done else FAILED])
         for row, done in enumerate(is_done)
     ]
-    (path / TABLE_NAME).write_text(format_table(rows), encoding="utf-8")
+    (path / TABLE_NAME).write_text(format_table(table), encoding="utf-8")
     return path
 
 

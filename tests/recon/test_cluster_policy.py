@@ -116,3 +116,10 @@ def test_an_interrupted_job_is_queued_again_unless_others_end_it(tmp_path, statu
     in_array = env | {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "1"}
     done = subprocess.run(["bash", "-c", script], env=in_array, capture_output=True, text=True, check=False)
     assert done.stdout == ("requeue 7_1\n" if is_requeued else "")
+
+
+def test_methods_that_need_no_gpu_have_a_rank_on_each_core_of_a_training():
+    parameters = ClusterPolicy(gpus_per_node=4, cpus_per_task=8, nodes=2).parameters(is_on_cores=True)
+    assert (parameters["nodes"], parameters["tasks_per_node"], parameters["cpus_per_task"]) == (2, 32, 1)
+    assert "gpus_per_node" not in parameters
+    assert ClusterPolicy(gpus_per_node=0, cpus_per_task=6).parameters(is_on_cores=True)["tasks_per_node"] == 6

@@ -8,8 +8,10 @@ import pytest
 import recon.launch
 from hpc.jobs import JobError
 from recon.launch import build_parser, main, plan_jobs
+from recon.launch_shapes import plan_shapes
 from recon.run_status import SubmittedJob, keep_jobs, run_statuses
 from tests.helpers.bare_environment import make_bare_environment
+from tests.helpers.shape_store import write_shape_store
 
 ARGUMENTS = ["--store", "data.zarr", "--views", "8", "3", "8", "--runs", "runs", "--epochs", "7"]
 
@@ -49,7 +51,13 @@ def bare_python(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "options", [["--help"], [*ARGUMENTS, "--cluster", "slurm", "--dry-run"]], ids=["help", "dry run"]
+    "options",
+    [
+        ["--help"],
+        [*ARGUMENTS, "--cluster", "slurm", "--dry-run"],
+        [*ARGUMENTS, "--method", "register", "--cluster", "slurm", "--dry-run", "--max-parallel", "2"],
+    ],
+    ids=["help", "dry run", "dry run of a table"],
 )
 def test_a_login_node_needs_neither_torch_nor_cupy_nor_pymol(options, bare_python, tmp_path):
     environment = {"PATH": "/nowhere"}
@@ -65,7 +73,7 @@ def test_a_login_node_needs_neither_torch_nor_cupy_nor_pymol(options, bare_pytho
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "--views" in done.stdout or "#SBATCH --array=0-1" in done.stdout
+    assert "--views" in done.stdout or "#SBATCH --array=0-1" in done.stdout or "scoring of register" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -142,3 +150,52 @@ def test_two_real_local_jobs_end_in_a_report(tmp_path, tiny_store):
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "views_01" in page
     assert "views_02" in page
+
+
+TABLE = ["--store", "data.zarr", "--views", "3", "8", "--method", "register+refine", "register"]
+
+
+def test_a_dry_run_of_a_table_prints_one_job_with_a_rank_on_each_core(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    options = ["--nodes", "2", "--gpus-per-node", "4", "--cpus-per-task", "8", "--image", "s.sif"]
+    assert main([*TABLE, "--cluster", "slurm", "--dry-run", *options]) == 0
+    scoring, report = capsys.readouterr().out.split("### ")[1:]
+    assert scoring.startswith("scoring of register, register+refine\n")
+    expected = ["nodes=2", "ntasks-per-node=32", "cpus-per-task=1", "requeue"]
+    assert [line for line in expected if f"#SBATCH --{line}\n" not in scoring] == []
+    assert "gpus-per-node" not in scoring
+    assert "--array" not in scoring
+    assert "scontrol requeue" in scoring
+    assert "#SBATCH --dependency=afterany:SCORING\n" in report
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_table_has_the_given_runs_beside_the_methods():
+    arguments = build_parser().parse_args(
+        [*TABLE, "--paper-run", "a", "b", "--split", "test", "--test-fraction", "0.2"]
+    )
+    plan = plan_shapes(arguments)
+    task = plan.evaluation.task
+    assert task.ordered_methods == ["paper", "register", "register+refine"]
+    assert task.paper_runs == (Path("a").resolve(), Path("b").resolve())
+    assert (task.split, task.test_fraction, task.view_counts) == ("test", 0.2, (3, 8))
+    assert plan.evaluation.out == Path("runs/shapes.csv").resolve()
+
+
+def test_networks_in_the_frame_of_the_view_are_trained_beside_those_of_the_paper():
+    arguments = build_parser().parse_args([*ARGUMENTS, "--method", "view"])
+    plan = plan_jobs(arguments)
+    assert [job.run_path.name for job in plan.trainings] == ["view_frame_03", "view_frame_08"]
+    assert all(job.config.frame == "view" for job in plan.trainings)
+
+
+@pytest.mark.slow
+def test_a_real_local_job_scores_methods_and_ends_in_a_report(tmp_path):
+    store = write_shape_store(tmp_path / "shapes.zarr", ("1kjy", "1hvr"), 2)
+    arguments = ["--store", str(store), "--views", "1", "2", "--runs", str(tmp_path / "runs"), "--cluster", "local"]
+    assert main([*arguments, "--method", "register", "known", "--device", "cpu"]) == 0
+    page = (tmp_path / "runs" / "report.html").read_text(encoding="utf-8")
+    assert "registered and carved" in page
+    assert "carved with true orientations" in page
+    table = (tmp_path / "runs" / "shapes.csv").read_text()
+    assert table.count("\n") == 1 + 2 * 2

@@ -24,7 +24,7 @@ def shape_store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
 @pytest.mark.parametrize("protein", [0, 1])
 def test_an_online_view_in_the_orientation_of_a_stored_one_is_the_stored_one(shape_store, protein, input_size):
     data = ProteinData(shape_store, input_size)
-    packed = torch.from_numpy(data.packed_occupancy_fine(protein))
+    packed = torch.from_numpy(data.arrays["occupancy_fine"][protein])
     found = OnlineViews(data, CPU).images(protein, packed, data.view_rotations[protein]).numpy()
     stored = data.images(protein, np.arange(3))
     step = HEIGHT_STEP_NM / data.field_of_view_nm[protein]
@@ -37,7 +37,7 @@ def test_an_online_view_in_the_orientation_of_a_stored_one_is_the_stored_one(sha
 @pytest.mark.gpu
 def test_a_gpu_renders_the_same(shape_store):
     data = ProteinData(shape_store, 40)
-    packed = torch.from_numpy(data.packed_occupancy_fine(0))
+    packed = torch.from_numpy(data.arrays["occupancy_fine"][0])
     rotations = online_rotations(0, 0, "1lmb", 0, 4)
     on_cpu = OnlineViews(data, CPU).images(0, packed, rotations)
     on_gpu = OnlineViews(data, torch.device("cuda")).images(0, packed.cuda(), rotations)
@@ -90,7 +90,7 @@ def test_a_target_turns_with_the_first_rendered_view(tiny_store):
     for repeat in range(4):
         rotations = online_rotations(7, 2, "body03", repeat, 3)
         target = turned_target(shares, rotations[0], data.target_size)
-        packed = torch.from_numpy(data.packed_occupancy_fine(3))
+        packed = torch.from_numpy(data.arrays["occupancy_fine"][3])
         expected.add((OnlineViews(data, CPU).images(3, packed, rotations).numpy().tobytes(), target.tobytes()))
     found = zip(batch.images.squeeze(2).numpy(), batch.occupancy.numpy(), strict=True)
     assert {(images.tobytes(), target.tobytes()) for images, target in found} == expected

@@ -49,3 +49,15 @@ def test_alignment_never_mirrors() -> None:
     body, _ = real_body("2trc")
     truth = body.reshape(32, 3, 32, 3, 32, 3).mean(axis=(1, 3, 5)) >= 0.5
     assert aligned_overlap(truth[:, :, ::-1], truth) < 0.75
+
+
+def test_the_mirror_image_of_a_body_with_a_hand_does_not_fit():
+    body = np.zeros((20, 20, 20), np.uint8)
+    # Four arms of different length in three directions: no rotation brings its mirror image back.
+    body[9:12, 9:12, 3:18] = body[9:12, 3:10, 3:6] = body[11:18, 9:12, 15:18] = 1
+    mirrored = body[:, :, ::-1]
+    assert aligned_overlap(body, body) == 1
+    assert aligned_overlap(mirrored, body) < 0.9
+    symmetric = np.zeros_like(body)
+    symmetric[5:15, 8:12, 6:14] = 1
+    assert aligned_overlap(symmetric[:, :, ::-1], symmetric) > 0.97

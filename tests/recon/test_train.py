@@ -1,9 +1,14 @@
 import csv
 import os
+import shutil
 import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
@@ -102,6 +107,59 @@ def test_a_run_that_is_killed_without_a_warning_continues_from_the_last_epoch(tm
     assert without_times(straight) == without_times(resumed)
 
 
+@pytest.mark.slow
+def test_workers_hear_no_signal_and_leave_the_losses_as_they_are_to_the_bit(tmp_path, tiny_config):
+    config = replace(tiny_config, epochs=3, render_online=True, frame="view")
+    assert train(config, tmp_path / "straight", "cpu") == 0
+    options = ("--views=2", "--size=F", "--input-size=32", "--epochs=3", "--repeats=1", "--batch-size=3")
+    run = tmp_path / "workers"
+    program = (
+        "import os, signal, sys, psutil, recon.train, recon.trainer as t\n"
+        "old = t.Trainer._train_step\n"
+        "def step(self, batch):\n"
+        "    old(self, batch)\n"
+        "    if self.step == 3:\n"
+        "        names = [' '.join(child.cmdline()) for child in psutil.Process().children()]\n"
+        "        assert sum('spawn_main' in name for name in names) == 2, names\n"
+        "        os.killpg(0, getattr(signal, sys.argv.pop()))\n"
+        "t.Trainer._train_step = step\n"
+        "sys.exit(recon.train.main([one for one in sys.argv[1:] if not one.startswith('SIG')]))\n"
+    )
+    arguments = (f"--store={config.store}", f"--run={run}", "--device=cpu", "--render-online", "--frame=view")
+    command = [sys.executable, "-c", program, *arguments, *options, "--loader-workers=2"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    for name, expected in (("SIGUSR2", EXIT_TO_BE_CONTINUED), ("SIGTERM", EXIT_TERMINATED)):
+        process = subprocess.Popen(
+            [*command, name], env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+        error = process.communicate(timeout=600)[1]
+        assert process.returncode == expected, error
+        assert "Traceback" not in error
+        wait_for_the_end_of_session(process.pid)
+        assert load_snapshot(run / "snapshot.pt").step == 3
+        if name == "SIGUSR2":
+            shutil.rmtree(run)
+    assert subprocess.run([*command, "SIGUSR2"], env=environment, timeout=600, check=False).returncode == 0
+    straight, resumed = (load_snapshot(tmp_path / name / "snapshot.pt") for name in ("straight", "workers"))
+    assert equal(straight.model, resumed.model)
+    assert without_times(straight) == without_times(resumed)
+
+
+def wait_for_the_end_of_session(session: int) -> None:
+    """Wait until none of the processes that a training started is left."""
+    deadline_s = time.monotonic() + 20
+    while left := [process for process in psutil.process_iter() if is_alive_in(process, session)]:
+        assert time.monotonic() < deadline_s, left
+        time.sleep(0.05)
+
+
+def is_alive_in(process: psutil.Process, session: int) -> bool:
+    try:
+        return os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE
+    except (ProcessLookupError, psutil.NoSuchProcess):
+        return False
+
+
 def test_a_job_that_is_being_ended_saves_its_state_and_does_not_ask_to_be_continued(tmp_path, tiny_config):
     with StopRequest() as stop:
         os.kill(os.getpid(), signal.SIGTERM)
@@ -116,6 +174,16 @@ def test_a_finished_run_ends_at_once_and_changes_nothing(tiny_runs, tiny_config,
         train(tiny_config, run, "cpu")
     assert "is finished: all 2 epochs are trained" in caplog.text
     assert (run / "snapshot.pt").stat().st_mtime_ns == before
+
+
+def test_a_snapshot_from_before_a_setting_existed_is_continued_and_one_of_another_setting_never(tiny_config):
+    trainer = make_trainer(tiny_config)
+    kept = trainer.snapshot()
+    older = replace(kept, config={name: value for name, value in kept.config.items() if name != "frame"}, step=7)
+    trainer.restore(older)
+    assert trainer.step == 7
+    with pytest.raises(AssertionError):
+        trainer.restore(replace(kept, config=kept.config | {"frame": "view"}))
 
 
 def test_other_settings_for_a_run_are_refused_by_name(tiny_runs, tiny_config):
@@ -159,7 +227,8 @@ def make_trainer(config: TrainConfig) -> Trainer:
 
 def test_a_loss_that_is_no_number_stops_before_the_step_and_names_the_proteins(tiny_config):
     trainer = make_trainer(tiny_config)
-    trainer.data._images[2] = float("nan")
+    trainer.data.hold_images()
+    trainer.data.arrays["images"].held[2] = float("nan")
     weights = [parameter.detach().clone() for parameter in trainer.model.parameters()]
     with pytest.raises(NonFiniteLossError, match="got loss nan in epoch 0, step 0.*Its proteins: .*body02"):
         train_epoch(trainer)
@@ -183,6 +252,17 @@ def test_the_merger_rests_while_single_views_are_trained(tiny_config):
     assert all(map(torch.equal, before, trainer.model.merger.parameters()))
     train_epoch(trainer)
     assert not all(map(torch.equal, before, trainer.model.merger.parameters()))
+
+
+def test_a_compiled_network_gives_the_same_and_keeps_its_names(tiny_config, monkeypatch):
+    monkeypatch.setattr("recon.network.COMPILE_BACKEND", "aot_eager")
+    eager, compiled = make_trainer(tiny_config), make_trainer(replace(tiny_config, compile=True))
+    assert compiled.model._compiled_call_impl is not None
+    assert list(eager.snapshot().model) == list(compiled.snapshot().model)
+    images = torch.rand(2, 2, 1, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(compiled.model(images).refined, eager.model(images).refined)
+    assert train_epoch(compiled).train_loss == pytest.approx(train_epoch(eager).train_loss, rel=1e-4)
 
 
 def test_the_first_weights_follow_from_the_seed(tiny_config):

@@ -75,6 +75,25 @@ def test_the_ranks_share_the_very_samples_of_one_rank(tiny_store, frame):
     assert [len(batch) for batch in alone] == [4, 4, 1]
 
 
+@pytest.mark.parametrize("is_online", [False, True])
+def test_workers_change_no_sample_and_no_order(tiny_store, is_online):
+    data = ProteinData(tiny_store, 20)
+    data.hold_images()
+
+    def samples(num_workers):
+        order = EpochBatches(range(6), repeats=2, seed=1, batch_size=5)
+        batches = TrainingBatches(SampleMaker(data, "view"), order, 2, 1, is_online, num_workers=num_workers)
+        found = []
+        for epoch, first_batch in ((0, 1), (1, 0)):
+            order.epoch, order.first_batch = epoch, first_batch
+            found += [[part.numpy().tobytes() for part in batch] for batch in batches]
+        return found
+
+    alone = samples(0)
+    assert len(alone) == 2 + 3
+    assert samples(2) == alone
+
+
 def test_evaluation_sees_the_first_views_of_its_orders(tiny_store):
     data = ProteinData(tiny_store, 32)
     orders = {"body04": np.array([0, 2, 1]), "body01": np.array([3, 1, 0])}

@@ -27,7 +27,7 @@ def test_the_same_size_changes_nothing():
 def test_images_are_heights_as_a_share_of_the_field_of_view(tiny_store):
     data, store = ProteinData(tiny_store, 32), open_dataset(tiny_store)
     expected = store.heights_nm(2, [3, 1]) / store.field_of_view_nm(2)
-    np.testing.assert_allclose(data.images(2, np.array([3, 1])), expected, rtol=1e-6)
+    np.testing.assert_allclose(data.images(2, np.array([3, 1])), expected, rtol=2**-11, atol=1e-7)
 
 
 def test_a_failed_protein_is_left_out(tiny_store):
@@ -39,11 +39,25 @@ def test_a_failed_protein_is_left_out(tiny_store):
 
 def test_images_that_do_not_fit_into_memory_are_read_and_equal(tiny_store, monkeypatch):
     held = ProteinData(tiny_store, 20)
+    held.hold_images()
     monkeypatch.setattr(recon.training_data, "_free_memory_bytes", lambda: 0)
     read = ProteinData(tiny_store, 20)
+    read.hold_images()
     views = np.array([4, 0])
-    assert read._images is None
+    assert held.arrays["images"].held is not None
+    assert read.arrays["images"].held is None
     np.testing.assert_array_equal(held.images(1, views), read.images(1, views))
+
+
+def test_whole_shards_hold_the_items_that_are_read_one_by_one(tmp_path):
+    store = open_dataset(write_tiny_store(tmp_path / "shards.zarr", num_proteins=6, shard_size=3))
+    names = ("occupancy", "occupancy_fine", "view_rotations", "images")
+    single = [getattr(store, name)(index).tobytes() for name in names for index in (0, 2, 3, 5, 1)]
+    with store.whole_shards():
+        whole = [getattr(store, name)(index).tobytes() for name in names for index in (0, 2, 3, 5, 1)]
+        assert len(store._shards) == 4
+    assert whole == single
+    assert not store._shards
 
 
 def test_images_are_not_made_larger_than_they_are(tiny_store):
