@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,12 @@ from typing import Any
 # No fused multiply-add: a float has the same value as on the CPU.
 COMPILE_OPTIONS = ("--std=c++17", "--fmad=false")
 NUM_THREADS = 128
+
+
+def source_text(source_path: Path) -> str:
+    """Return a source with the files that it includes from its folder put in, since CuPy caches by the text alone."""
+    folder, text = source_path.parent, source_path.read_text()
+    return re.sub(r'^#include "(.+)"$', lambda match: (folder / match[1]).read_text(), text, flags=re.MULTILINE)
 
 
 @cache
@@ -30,7 +37,7 @@ def load_kernels(source_path: Path) -> Any:
             f"CuPy is not installed, which the GPU kernels of {source_path.name} need; "
             "install the gpu extra or choose the CPU."
         ) from error
-    return cupy.RawModule(code=source_path.read_text(), options=COMPILE_OPTIONS)
+    return cupy.RawModule(code=source_text(source_path), options=COMPILE_OPTIONS)
 
 
 class Kernels:

@@ -99,15 +99,24 @@ def refine_candidates(arrays, cost, view, others, rotations, offsets, candidate_
 
 
 @njit(cache=True, parallel=True, error_model="numpy")
-def pair_equations(arrays, cost, rotations, offsets, pairs):  # type: ignore[no-untyped-def]
-    """Return float64 `(pair, 6, 6)`, `(pair, 6)` and `(pair,)` cost of the directed pairs `(pair, 2)` of views."""
+def pair_equations(arrays, cost, views, rotations, offsets, pairs):  # type: ignore[no-untyped-def]
+    """
+    Return float64 `(pair, 6, 6)`, `(pair, 6)` and `(pair,)` cost of directed pairs.
+
+    Parameters
+    ----------
+    views, rotations, offsets
+        int64 `(view,)`: which views; float64 `(view, 3, 3)` and `(view, xyz)`: their poses.
+    pairs
+        int64 `(pair, 2)`: source and target, positions in `views`.
+    """
     matrices, rights = np.zeros((len(pairs), 6, 6)), np.zeros((len(pairs), 6))
     costs = np.empty(len(pairs))
     for pair in prange(len(pairs)):
         source, target = pairs[pair]
         costs[pair] = add_pair_equations(
-            arrays, cost, source, target, (rotations[source], offsets[source]), (rotations[target], offsets[target]),
-            matrices[pair], rights[pair],
+            arrays, cost, views[source], views[target],
+            (rotations[source], offsets[source]), (rotations[target], offsets[target]), matrices[pair], rights[pair],
         )  # fmt: skip
         _mirror_lower_half(matrices[pair])
     return matrices, rights, costs

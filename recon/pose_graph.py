@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from recon.pose_fit_kernels import moved_pose, pair_equations
-from recon.pose_point_kernels import FitArrays, FitCost
+from recon.pose_fit_kernels import moved_pose
+from recon.pose_loops import PoseLoops
+from recon.pose_point_kernels import FitCost
 from recon.poses import Poses
 
 MAX_STEPS = 20
@@ -16,18 +17,16 @@ def directed_pairs(views: np.ndarray) -> np.ndarray:
     return np.stack([source, target], axis=1)
 
 
-def refine_jointly(arrays: FitArrays, cost: FitCost, poses: Poses) -> Poses:
+def refine_jointly(loops: PoseLoops, num_points: int, cost: FitCost, poses: Poses) -> Poses:
     """Lower the cost summed over all pairs by Levenberg-Marquardt; the first view stays."""
-    arrays = arrays_of(arrays, poses.views)
     pairs = directed_pairs(poses.views)
-    rotations, offsets = poses.rotations, poses.offsets
     damping = 1e-3
-    matrices, rights, costs = pair_equations(arrays, cost, rotations, offsets, pairs)
+    matrices, rights, costs = loops.pair_equations(cost, num_points, poses, pairs)
     for _ in range(MAX_STEPS):
-        twists = _step(pairs, matrices, rights, len(rotations), damping)
-        moved = [moved_pose(*pose) for pose in zip(rotations, offsets, twists, strict=True)]
-        new_rotations, new_offsets = (np.stack(parts) for parts in zip(*moved, strict=True))
-        new_matrices, new_rights, new_costs = pair_equations(arrays, cost, new_rotations, new_offsets, pairs)
+        twists = _step(pairs, matrices, rights, len(poses.views), damping)
+        moved = [moved_pose(*pose) for pose in zip(poses.rotations, poses.offsets, twists, strict=True)]
+        new_poses = Poses(poses.views, *(np.stack(parts) for parts in zip(*moved, strict=True)))
+        new_matrices, new_rights, new_costs = loops.pair_equations(cost, num_points, new_poses, pairs)
         gain = costs.sum() - new_costs.sum()
         if gain <= 0:
             damping *= 10
@@ -35,18 +34,11 @@ def refine_jointly(arrays: FitArrays, cost: FitCost, poses: Poses) -> Poses:
                 break
             continue
         is_settled = gain < SETTLED_SHARE * costs.sum()
-        rotations, offsets = new_rotations, new_offsets
-        matrices, rights, costs = new_matrices, new_rights, new_costs
+        poses, matrices, rights, costs = new_poses, new_matrices, new_rights, new_costs
         damping = max(damping / 10, 1e-7)
         if is_settled:
             break
-    return Poses(poses.views, rotations, offsets)
-
-
-def arrays_of(arrays: FitArrays, views: np.ndarray) -> FitArrays:
-    """Return the arrays of some views only, in their order."""
-    per_view = {name: array[views] for name, array in arrays._asdict().items() if isinstance(array, np.ndarray)}
-    return arrays._replace(**per_view)
+    return poses
 
 
 def _step(pairs: np.ndarray, matrices: np.ndarray, rights: np.ndarray, num_views: int, damping: float) -> np.ndarray:

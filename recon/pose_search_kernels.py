@@ -8,8 +8,24 @@ outside), is
     clip**2  for d >= clip,  d**2  for -band < d < clip,  band**2  for d <= -band (hidden from that view).
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit, prange
+
+
+class SearchCost(NamedTuple):
+    """What a pose costs in the coarse search, lengths in cells."""
+
+    band: float
+    clip: float
+    num_points: int
+    """points of each view, of which every `step`-th is taken"""
+    step: int
+    substrate_weight: float
+    """weight of what the substrate says of an offset"""
+    prior_weight: float
+    """weight of an offset of zero"""
 
 
 @njit(cache=True, error_model="numpy")
@@ -39,7 +55,9 @@ def search_costs(rotations, offsets, points, distance, corners, source, target, 
     for candidate in prange(len(rotations)):
         rotation, offset = rotations[candidate], offsets[candidate]
         inverse = rotation.T
-        back = -(inverse @ offset)
+        back = np.empty(3, dtype=np.float32)
+        for axis in range(3):
+            back[axis] = -(inverse[axis, 0] * offset[0] + inverse[axis, 1] * offset[1] + inverse[axis, 2] * offset[2])
         costs[candidate] = fit_cost(
             points[source], rotation, offset, distance[target], corners[target], band, clip, step
         ) + fit_cost(points[target], inverse, back, distance[source], corners[source], band, clip, step)

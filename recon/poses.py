@@ -48,7 +48,12 @@ def only_pose(view: int) -> Poses:
     return Poses(np.array([view]), np.eye(3)[None], np.zeros((1, 3)))
 
 
+def angles_deg(rotations: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return the angles between rotations `(rotation, 3, 3)` and another one `(3, 3)` in degrees."""
+    cosine = (np.einsum("rij,ij->r", rotations, other) - 1) / 2
+    return np.degrees(np.arccos(np.clip(cosine, -1, 1)))
+
+
 def angle_deg(first: np.ndarray, second: np.ndarray) -> float:
     """Return the angle between two rotations `(3, 3)` in degrees."""
-    cosine = (np.sum(first * second) - 1) / 2
-    return float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
+    return float(angles_deg(first[None], second)[0])

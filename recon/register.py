@@ -7,11 +7,12 @@ alone may fit in more than one way. At last all poses move together (`recon.pose
 """
 
 from dataclasses import dataclass
+from types import ModuleType
 
 import numpy as np
 
-from recon.pose_fit_kernels import fit_shares
-from recon.pose_graph import arrays_of, directed_pairs, refine_jointly
+from recon.pose_graph import directed_pairs, refine_jointly
+from recon.pose_loops import PoseArrays, PoseLoops, pose_loops
 from recon.pose_point_kernels import FitCost
 from recon.pose_search import (
     CONTACT_BAND_CELLS,
@@ -21,7 +22,7 @@ from recon.pose_search import (
     search_pair,
 )
 from recon.poses import Poses, only_pose
-from recon.view_stack import NUM_POINTS, ViewStack, fit_arrays, prepare_views
+from recon.view_stack import NUM_POINTS, ViewStack, prepare_views
 
 MAX_ARRANGEMENTS = 4
 """Arrangements kept while few views are placed."""
@@ -68,18 +69,20 @@ class Arrangement:
 class PairSearches:
     """Hypotheses of pairs, each searched once."""
 
-    def __init__(self, stack: ViewStack) -> None:
-        self._stack = stack
+    def __init__(self, loops: PoseLoops) -> None:
+        self._loops = loops
         self._found: dict[tuple[int, int], PoseHypotheses] = {}
 
     def __call__(self, source: int, target: int) -> PoseHypotheses:
         """Return the likely poses source -> target."""
         if (source, target) not in self._found:
-            self._found[source, target] = search_pair(self._stack, source, target)
+            self._found[source, target] = search_pair(self._loops, source, target)
         return self._found[source, target]
 
 
-def register(heights_nm: np.ndarray, pixel_size_nm: float, height_error_nm: float = 0.0) -> Registration:
+def register(
+    heights_nm: np.ndarray, pixel_size_nm: float, height_error_nm: float = 0.0, xp: ModuleType = np
+) -> Registration:
     """
     Find the poses of views whose orientations and offsets are unknown.
 
@@ -91,39 +94,41 @@ def register(heights_nm: np.ndarray, pixel_size_nm: float, height_error_nm: floa
         Edge of a pixel.
     height_error_nm
         A point that lies this much above a surface speaks not against a pose, as with noise or a blunt tip.
+    xp
+        numpy for the CPU, cupy for the GPU.
 
     Raises
     ------
     ValueError
         The images are not square, or one shows nothing above the substrate.
     """
-    stack = prepare_views(heights_nm, pixel_size_nm, height_error_nm)
-    search = PairSearches(stack)
-    placed = arrange(stack, search)
+    stack = prepare_views(heights_nm, pixel_size_nm, height_error_nm, xp)
+    loops = pose_loops(stack, xp)
+    search = PairSearches(loops)
+    placed = arrange(loops, search)
     if stack.num_views == 1:
         return _registration(stack, placed, np.ones(1))
-    accepted, confidence = _without_strangers(stack, placed)
+    accepted, confidence = _without_strangers(loops, placed)
     for view in np.setdiff1d(placed.views, accepted.views):
-        likely = min(_with_view(stack, search, Arrangement(accepted, 0.0), int(view)), key=lambda one: one.cost)
-        again, again_confidence = _refined(stack, likely.poses)
+        likely = min(_with_view(loops, search, Arrangement(accepted, 0.0), int(view)), key=lambda one: one.cost)
+        again, again_confidence = _refined(loops, likely.poses)
         if again_confidence[-1] >= ACCEPTED_CONFIDENCE:
             accepted, confidence = again, again_confidence
     return _registration(stack, *_with_rejected(placed, accepted, confidence))
 
 
-def _refined(stack: ViewStack, poses: Poses) -> tuple[Poses, np.ndarray]:
+def _refined(loops: PoseLoops, poses: Poses) -> tuple[Poses, np.ndarray]:
     """Move all poses together; return them with the confidence in each."""
-    arrays = fit_arrays(stack, NUM_POINTS)
     for cost in JOINT_COSTS:
-        poses = refine_jointly(arrays, cost, poses)
-    return poses, _confidence(stack, poses)
+        poses = refine_jointly(loops, NUM_POINTS, cost, poses)
+    return poses, _confidence(loops, poses)
 
 
-def _without_strangers(stack: ViewStack, poses: Poses) -> tuple[Poses, np.ndarray]:
+def _without_strangers(loops: PoseLoops, poses: Poses) -> tuple[Poses, np.ndarray]:
     """Refine, drop the view that fits worst, and so on until all fit; at least one view stays."""
-    poses, confidence = _refined(stack, poses)
+    poses, confidence = _refined(loops, poses)
     while confidence.min() < ACCEPTED_CONFIDENCE and len(poses.views) > 2:
-        poses, confidence = _refined(stack, poses.without(_last_of_lowest(confidence)))
+        poses, confidence = _refined(loops, poses.without(_last_of_lowest(confidence)))
     if confidence.min() < ACCEPTED_CONFIDENCE:
         return poses.first(1), np.ones(1)
     return poses, confidence
@@ -142,26 +147,26 @@ def _with_rejected(placed: Poses, accepted: Poses, confidence: np.ndarray) -> tu
     return Poses(placed.views, rotations, offsets).seen_from(0), all_confidence
 
 
-def arrange(stack: ViewStack, search: PairSearches) -> Poses:
+def arrange(loops: PoseLoops, search: PairSearches) -> Poses:
     """Place all views, the first at the origin; poses in the order of the views."""
-    waiting = sorted(range(1, stack.num_views), key=lambda view: search(0, view).costs[0])
+    waiting = sorted(range(1, loops.stack.num_views), key=lambda view: search(0, view).costs[0])
     start = only_pose(0)
     arrangements = [Arrangement(start, 0.0)]
     for view in waiting:
-        longer = [new for old in arrangements for new in _with_view(stack, search, old, view)]
+        longer = [new for old in arrangements for new in _with_view(loops, search, old, view)]
         num_kept = MAX_ARRANGEMENTS if len(longer[0].poses.views) < NUM_DECISIVE else 1
         arrangements = sorted(longer, key=lambda arrangement: arrangement.cost)[:num_kept]
     return arrangements[0].poses.in_order()
 
 
-def _with_view(stack: ViewStack, search: PairSearches, arrangement: Arrangement, view: int) -> list[Arrangement]:
+def _with_view(loops: PoseLoops, search: PairSearches, arrangement: Arrangement, view: int) -> list[Arrangement]:
     """Return the arrangement with one more view, in each of its likely poses."""
     poses = arrangement.poses
     fixed = poses.first(MAX_FIXED)
     found: list[tuple[np.ndarray, np.ndarray, float]] = []
     for anchor in range(min(len(poses.views), NUM_ANCHORS)):
         candidates = _seen_from_world(poses, anchor, search(int(poses.views[anchor]), view))
-        tried = refine_hypotheses(stack, view, fixed, *candidates)
+        tried = refine_hypotheses(loops, view, fixed, candidates)
         found += zip(tried.rotations, tried.offsets, tried.costs, strict=True)
         if min(cost for _, _, cost in found) < FITTING_COST:
             break
@@ -171,21 +176,20 @@ def _with_view(stack: ViewStack, search: PairSearches, arrangement: Arrangement,
     ]
 
 
-def _seen_from_world(poses: Poses, anchor: int, found: PoseHypotheses) -> tuple[np.ndarray, np.ndarray]:
+def _seen_from_world(poses: Poses, anchor: int, found: PoseHypotheses) -> PoseArrays:
     """Turn poses anchor -> view into poses world -> view."""
     rotations = found.rotations @ poses.rotations[anchor]
     return rotations, found.rotations @ poses.offsets[anchor] + found.offsets
 
 
-def _confidence(stack: ViewStack, poses: Poses) -> np.ndarray:
+def _confidence(loops: PoseLoops, poses: Poses) -> np.ndarray:
     """Return float64 `(view,)` from the median over the other views of the share of points that break a surface."""
     num_views = len(poses.views)
     pairs = directed_pairs(poses.views)
     source, target = pairs.T
     source_poses = (poses.rotations[source], poses.offsets[source])
     target_poses = (poses.rotations[target], poses.offsets[target])
-    arrays = arrays_of(fit_arrays(stack, NUM_POINTS), poses.views)
-    shares = fit_shares(arrays, source_poses, target_poses, pairs, CONTACT_BAND_CELLS, stack.allowance)
+    shares = loops.fit_shares(NUM_POINTS, source_poses, target_poses, poses.views[pairs], CONTACT_BAND_CELLS)
     breach = np.zeros((num_views, num_views))
     breach[source, target] = shares[:, 1]
     of_pair = (breach + breach.T)[~np.eye(num_views, dtype=bool)].reshape(num_views, num_views - 1) / 2

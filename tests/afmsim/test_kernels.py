@@ -1,15 +1,8 @@
-"""The CUDA kernels against the CPU code: compiled by NVRTC, run behind a shim on the CPU, and run on a GPU."""
-
-import ctypes
-import shutil
-from functools import cache
-from importlib import metadata
-from pathlib import Path
+"""The CUDA kernels against the CPU code: run behind a shim on the CPU, and run on a GPU."""
 
 import numpy
 import pytest
 
-import afmsim
 from afmsim.build_config import BuildConfig
 from afmsim.dataset import VIEW_ARRAY_OF_RENDERING
 from afmsim.orientation import random_rotations
@@ -26,34 +19,11 @@ from afmsim.voxelize import (
     unpack_occupancy,
     voxelize_mesh,
 )
-from hpc import cuda_source
 from hpc.array_backend import to_numpy
-from hpc.cuda_source import COMPILE_OPTIONS
 from tests.helpers.bodies import asymmetric_body, box, icosphere, random_tetrahedra, with_hole
-from tests.helpers.cpu_shim import HostModule, NumpyAsCupy
 
-KERNEL_PATHS = sorted((Path(afmsim.__file__).parent / "kernels").glob("*.cu"))
 # Same float32 operations in the same order; a compiler may round a division or a dot product differently.
 HEIGHT_TOLERANCE_VOXELS = 1e-3
-
-
-@pytest.fixture(scope="session")
-def host_modules(tmp_path_factory):
-    if shutil.which("g++") is None:
-        pytest.skip("no g++ on this machine to build the kernels for the CPU")
-    build_dir = tmp_path_factory.mktemp("cpu_shim")
-    return cache(lambda source_path: HostModule(source_path, build_dir))
-
-
-@pytest.fixture(params=["shim", pytest.param("cupy", marks=pytest.mark.gpu)])
-def xp(request, monkeypatch):
-    """An array module that makes the public functions take their GPU path."""
-    if request.param == "cupy":
-        import cupy
-
-        return cupy
-    monkeypatch.setattr(cuda_source, "load_kernels", request.getfixturevalue("host_modules"))
-    return NumpyAsCupy()
 
 
 def random_body():
@@ -168,49 +138,3 @@ def test_kernels_find_the_field_of_view_of_the_cpu_and_nothing_in_an_empty_grid(
     occupancy[3, 4, 5] = 1
     assert field_of_view_nm(occupancy, 1.0, xp) == field_of_view_nm(to_numpy(occupancy), 1.0)
     assert render_heights(occupancy, numpy.zeros((0, 3, 3)), 1.0, 1.0, 8, xp).shape == (0, 8, 8)
-
-
-@pytest.mark.parametrize("capability", [70, 75, 80, 86, 89, 90])
-@pytest.mark.parametrize("source_path", KERNEL_PATHS, ids=lambda path: path.name)
-def test_nvrtc_compiles_the_kernels_without_a_warning(source_path, capability):
-    status, log = compile_with_nvrtc(source_path, [*COMPILE_OPTIONS, f"--gpu-architecture=compute_{capability}"])
-    assert status == 0, log
-    # That a later compiler drops compute_70 says nothing about the kernels.
-    assert [line for line in log.splitlines() if line and "Architectures prior to" not in line] == []
-
-
-def test_nvrtc_refuses_a_wrong_kernel(tmp_path):
-    wrong = tmp_path / "wrong.cu"
-    wrong.write_text('extern "C" __global__ void wrong(int *values) { values[0] = nothing; }')
-    status, log = compile_with_nvrtc(wrong, [*COMPILE_OPTIONS, "--gpu-architecture=compute_80"])
-    assert status != 0
-    assert "nothing" in log
-
-
-def nvrtc_library():
-    """The library of the wheel nvidia-cuda-nvrtc-cu12, without CuPy, which needs a driver to tell the device."""
-    try:
-        files = metadata.files("nvidia-cuda-nvrtc-cu12") or []
-    except metadata.PackageNotFoundError:
-        pytest.skip("nvidia-cuda-nvrtc-cu12 is not installed")
-    is_compiler = [file for file in files if file.name.startswith("libnvrtc.so") and "alt" not in file.name]
-    return ctypes.CDLL(str(is_compiler[0].locate()))
-
-
-def compile_with_nvrtc(source_path, options):
-    """Return NVRTC's status, 0 for success, and its log with all warnings."""
-    library = nvrtc_library()
-    program = ctypes.c_void_p()
-    source = source_path.read_bytes()
-    created = library.nvrtcCreateProgram(
-        ctypes.byref(program), ctypes.c_char_p(source), source_path.name.encode(), 0, None, None
-    )
-    assert created == 0
-    encoded = [option.encode() for option in options]
-    status = library.nvrtcCompileProgram(program, len(encoded), (ctypes.c_char_p * len(encoded))(*encoded))
-    log_size = ctypes.c_size_t()
-    assert library.nvrtcGetProgramLogSize(program, ctypes.byref(log_size)) == 0
-    log = ctypes.create_string_buffer(log_size.value)
-    assert library.nvrtcGetProgramLog(program, log) == 0
-    assert library.nvrtcDestroyProgram(ctypes.byref(program)) == 0
-    return status, log.value.decode()

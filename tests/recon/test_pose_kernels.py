@@ -109,7 +109,7 @@ def test_normal_equations_of_pairs_are_those_of_each_pair(stack: ViewStack) -> N
     poses = [random_pose() for _ in range(3)]
     rotations, offsets = (np.stack(parts) for parts in zip(*poses, strict=True))
     pairs = np.array([[0, 1], [2, 0], [1, 2]])
-    matrices, rights, costs = pair_equations(arrays, COST, rotations, offsets, pairs)
+    matrices, rights, costs = pair_equations(arrays, COST, np.arange(3), rotations, offsets, pairs)
     for (source, target), matrix, right, cost in zip(pairs, matrices, rights, costs, strict=True):
         lower, vector = np.zeros((6, 6)), np.zeros(6)
         alone = add_pair_equations(arrays, COST, source, target, poses[source], poses[target], lower, vector)

@@ -16,6 +16,9 @@ SHIM_DIR = Path(__file__).parent
 # As on the GPU, no fused multiply-add.
 COMPILER = ["g++", "-std=c++17", "-O2", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off", "-shared", "-fPIC"]
 
+LETTERS = {numpy.int32: "i", numpy.float32: "f", numpy.float64: "d"}
+C_TYPES: dict[str, Any] = {"i": ctypes.c_int, "f": ctypes.c_float, "d": ctypes.c_double}
+
 
 class NumpyAsCupy(ModuleType):
     """NumPy under another identity, so that functions take their GPU path on host arrays."""
@@ -37,7 +40,8 @@ class HostModule:
         wrapper = build_dir / f"{source_path.stem}.cpp"
         wrapper.write_text(f'#include "cuda_shim.h"\n#include "{source_path}"\n{exports}\n')
         library_path = build_dir / f"{source_path.stem}.so"
-        subprocess.run([*COMPILER, f"-I{SHIM_DIR}", str(wrapper), "-o", str(library_path)], check=True)
+        options = ["-DWITH_BARRIERS"] if "__syncthreads" in source else []
+        subprocess.run([*COMPILER, *options, f"-I{SHIM_DIR}", str(wrapper), "-o", str(library_path)], check=True)
         self._library = ctypes.CDLL(str(library_path))
 
     def get_function(self, name: str) -> Callable[[tuple, tuple, tuple], None]:
@@ -51,7 +55,11 @@ class HostModule:
             assert min(sizes) > 0, "CUDA refuses an empty launch"
             values = [_value_of(argument) for argument in arguments]
             pointers = (ctypes.c_void_p * len(values))(*[ctypes.addressof(value) for value in values])
-            getattr(self._library, f"launch_{name}")((ctypes.c_uint * 6)(*sizes), pointers)
+            launch = getattr(self._library, f"launch_{name}")
+            launch.restype = ctypes.c_bool
+            assert launch((ctypes.c_uint * 6)(*sizes), pointers), (
+                f"{name}: threads ended while others wait at a barrier"
+            )
 
         return start
 
@@ -60,10 +68,10 @@ def _letter_of(argument: Any) -> str:
     if isinstance(argument, numpy.ndarray):
         assert argument.flags.c_contiguous
         return "p"
-    return {numpy.int32: "i", numpy.float32: "f"}[type(argument)]
+    return LETTERS[type(argument)]
 
 
 def _value_of(argument: Any) -> Any:
     if isinstance(argument, numpy.ndarray):
         return ctypes.c_void_p(argument.ctypes.data)
-    return ctypes.c_int(argument) if isinstance(argument, numpy.int32) else ctypes.c_float(argument)
+    return C_TYPES[LETTERS[type(argument)]](argument)
