@@ -5,7 +5,7 @@
 #
 # Size F on 64-pixel images. Single views of all training proteins first, since the merger of views is what costs most on
 # a CPU; from these weights one network per number of views goes on with all its views, on 160 of the proteins. Two runs on
-# few proteins show what memorising looks like, two in the frame of the first view what a frame that can be seen brings.
+# few proteins show what memorising looks like, one in the frame of its view what a frame that can be seen brings.
 # Each run is scored with the number of views it was trained with.
 set -euo pipefail
 
@@ -31,5 +31,4 @@ for proteins in 30 120; do
 done
 train_and_score view_frame_01 1 --frame view --epochs 8 --single-view-epochs 8 --learning-rate-drop-epoch 6 \
     --batch-size 16 --repeats 1
-train_and_score view_frame_03 3 --frame view --start-from "$runs/view_frame_01" "${all_views[@]}"
 python -m recon.report --runs "$runs" --out "$runs/report.html"

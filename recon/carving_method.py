@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
@@ -62,6 +63,8 @@ class KeptPoses:
     """Registration whose results are kept in a folder and not looked for again."""
 
     folder: Path
+    xp: ModuleType = np
+    """numpy, or cupy to register on the GPU"""
 
     def __call__(self, seen: SeenProtein, num_views: int) -> tuple[Registration, float]:
         """Return the poses that registration finds and the seconds that it took."""
@@ -70,7 +73,7 @@ class KeptPoses:
             with np.load(path) as kept:
                 return Registration(kept["rotations"], kept["offsets_nm"], kept["confidence"]), float(kept["elapsed_s"])
         started = time.perf_counter()
-        found = register(seen.heights_nm[:num_views], seen.pixel_size_nm, seen.height_error_nm)
+        found = register(seen.heights_nm[:num_views], seen.pixel_size_nm, seen.height_error_nm, self.xp)
         elapsed_s = time.perf_counter() - started
         with atomic_write(path) as temporary:
             np.savez(

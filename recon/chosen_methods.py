@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from afmsim.dataset import Dataset
+from hpc.array_backend import array_module
 from recon.carving_method import CarvingMethod, KeptPoses, Refine, known_poses
 from recon.distributed import Ranks
 from recon.scored_proteins import families_of, training_proteins
@@ -30,19 +31,26 @@ def chosen_methods(
     ValueError
         A method lacks its weights, its run or its training proteins, or answers on another grid than the task's.
     """
-    return [_method(name, task, dataset, proteins, poses, device, ranks) for name in task.ordered_methods]
+    kept_poses = KeptPoses(poses, array_module(task.device, ranks.local_rank))
+    return [_method(name, task, dataset, proteins, kept_poses, device, ranks) for name in task.ordered_methods]
 
 
 def _method(
-    name: str, task: ShapeTask, dataset: Dataset, proteins: list[int], poses: Path, device: torch.device, ranks: Ranks
+    name: str,
+    task: ShapeTask,
+    dataset: Dataset,
+    proteins: list[int],
+    poses: KeptPoses,
+    device: torch.device,
+    ranks: Ranks,
 ) -> ShapeMethod:
     if name == KNOWN:
         return CarvingMethod(KNOWN, known_poses)
     if name == REGISTER:
-        return CarvingMethod(REGISTER, KeptPoses(poses))
+        return CarvingMethod(REGISTER, poses)
     if name == REFINE:
         refine, identity = refinement(task.refiner, task.target_size)
-        return CarvingMethod(REFINE, KeptPoses(poses), refine, identity)
+        return CarvingMethod(REFINE, poses, refine, identity)
     if name == MEAN_SHAPE:
         from recon.mean_shape_method import mean_shape_method
 

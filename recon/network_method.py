@@ -25,6 +25,8 @@ class TrainedNetwork:
     """as in `recon.precision`"""
     thresholds: Mapping[int, float]
     """by number of views, chosen on the run's training proteins"""
+    is_single_view: bool = False
+    """it has learned from single views only, and is shown no more than the first one"""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class NetworkMethod:
         """Answer from the first views, as images in which heights are shares of the field of view."""
         network = self.networks[num_views]
         started = time.perf_counter()
-        images = network_images(seen, num_views, network.input_size)
+        images = network_images(seen, 1 if network.is_single_view else num_views, network.input_size)
         device = next(network.model.parameters()).device
         with torch.inference_mode(), autocast_for(network.precision, device):
             output = network.model(torch.from_numpy(images)[None, :, None].to(device))  # (1, view, 1, row, col)

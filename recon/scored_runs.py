@@ -42,7 +42,7 @@ def network_method(
     ranks: Ranks,
 ) -> NetworkMethod:
     """
-    Load, for each number of views, the run that was trained with the nearest number.
+    Load, for each number of views, the run trained with the nearest number; one of single views sees the first view.
 
     Raises
     ------
@@ -58,8 +58,9 @@ def network_method(
         own_views = [views for views in view_counts if chosen[views] == path]
         run, record = RunFolder(path), records[path]
         model = trained_model(run, record).to(device).eval()
-        thresholds = {views: training_threshold(run, views, device, ranks) for views in own_views}
-        network = TrainedNetwork(model, record.config.input_size, record.config.precision, thresholds)
+        is_single = record.config.views == 1
+        thresholds = {views: training_threshold(run, 1 if is_single else views, device, ranks) for views in own_views}
+        network = TrainedNetwork(model, record.config.input_size, record.config.precision, thresholds, is_single)
         networks |= dict.fromkeys(own_views, network)
     identity = " ".join(f"{views}:{file_digest(RunFolder(path).snapshot_path)}" for views, path in chosen.items())
     return NetworkMethod(name, frame, networks, identity)

@@ -105,6 +105,30 @@ def test_a_trained_run_scores_what_its_own_evaluation_says(store: Path, run: Pat
     assert float(by_method["2", "known"]["mirrored_iou_mean"]) < float(by_method["2", "known"]["aligned_iou_mean"])
 
 
+def test_a_run_of_single_views_sees_the_first_view_only_and_answers_in_its_frame(store: Path, tmp_path: Path) -> None:
+    config = TrainConfig(
+        store=str(store), views=1, frame="view", size="F", input_size=32, epochs=1, repeats=1, test_fraction=0.5
+    )
+    train(config, tmp_path / "run", "cpu")
+    evaluate(tmp_path / "run", [1], device_name="cpu")
+    out = tmp_path / "table.csv"
+    options = ("--method", "view", "--view-run", str(tmp_path / "run"), "--split", "test", "--views", "1", "3")
+    assert main(arguments_of(store, out, *options)) == 0
+    one, three = read(out)
+    assert one["frame"] == three["frame"] == "turned"
+    assert one["iou_mean"] == three["iou_mean"]
+    own = {
+        row["protein_id"]: float(row["iou"])
+        for row in read(tmp_path / "run" / "iou_per_protein.csv")
+        if row["split"] == "test"
+    }
+    found = {
+        row["protein_id"]: float(row["iou"]) for row in read(tmp_path / "table_per_protein.csv") if row["views"] == "1"
+    }
+    # Targets are sampled more finely here than while training.
+    assert found == pytest.approx(own, abs=0.02)
+
+
 def test_a_run_that_was_never_scored_gets_the_same_threshold(store: Path, run: Path, tmp_path: Path) -> None:
     fresh = tmp_path / "views_02"
     shutil.copytree(run, fresh)
