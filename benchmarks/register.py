@@ -26,7 +26,7 @@ from afmsim.dataset import open_dataset
 from afmsim.sample import make_sample
 from afmsim.solvent_surface import AtomSpheres
 from hpc.array_backend import array_module, has_gpu
-from recon.pose_error import pose_errors_deg
+from recon.poses.pose_error import pose_errors_deg
 from recon.register import register
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "structures"

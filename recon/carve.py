@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit, prange
 
-from recon.volume_frame import VolumeFrame
+from recon.shapes.volume_frame import VolumeFrame
 
 SAMPLES_PER_VOXEL = 4
 """Points per axis of a voxel at which it is carved; a voxel is occupied where at least half of them are left."""

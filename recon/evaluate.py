@@ -40,8 +40,8 @@ from typing import TYPE_CHECKING
 
 from hpc.logs import set_up_logging
 from recon.distributed import LostRankError, OtherRankError, joined_ranks, place_in
-from recon.shape_options import add_shape_options, default_methods, shape_task
-from recon.shape_task import SHAPE_METHODS
+from recon.shapes.shape_options import add_shape_options, default_methods, shape_task
+from recon.shapes.shape_task import SHAPE_METHODS
 from recon.train_config import TrainConfig
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _evaluate_shapes(arguments: argparse.Namespace) -> int:
         raise ValueError(
             f"the methods {', '.join(SHAPE_METHODS)} need --store and --out; give network alone, with --run"
         )
-    from recon.evaluate_shapes import evaluate_shapes
+    from recon.shapes.evaluate_shapes import evaluate_shapes
 
     task = shape_task(arguments, arguments.method or default_methods())
     table = evaluate_shapes(task, arguments.out)

@@ -15,13 +15,13 @@ from recon.baselines import BEST_BALL, MEAN_SHAPE, best_ball, mean_training_shap
 from recon.checkpoint import load_snapshot
 from recon.distributed import Ranks
 from recon.inference import predict
+from recon.loading.samples import SampleMaker
+from recon.loading.staging import run_data
 from recon.metrics import iou_at_thresholds
 from recon.network import build_model
 from recon.pix2vox import Pix2Vox
 from recon.run_folder import RunError, RunFolder, RunRecord, write_rows
-from recon.samples import SampleMaker
 from recon.scores import ScoreRow, SizeRow, SplitScores, at_training_threshold, score_row, size_rows
-from recon.staging import run_data
 from recon.views import check_view_count
 
 logger = logging.getLogger(__name__)

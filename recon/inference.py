@@ -6,9 +6,9 @@ import numpy as np
 import torch
 
 from recon.distributed import Ranks
+from recon.loading.samples import Sample, SampleMaker
 from recon.pix2vox import Pix2Vox
 from recon.precision import autocast_for
-from recon.samples import Sample, SampleMaker
 
 ViewOrders = Mapping[str, np.ndarray]
 """By protein id, int64 `(view,)`: the order in which its views are taken, from `recon.views.evaluation_order`."""

@@ -20,15 +20,15 @@ from pathlib import Path
 from hpc.jobs import JobError, make_executor, resolve_cluster, sbatch_text, submit, submit_array, wait_for_job
 from hpc.logs import set_up_logging
 from hpc.settings import add_setting_arguments, settings_from
-from recon.cluster_jobs import EvaluateJob, ReportJob, TrainJob
-from recon.cluster_policy import ClusterPolicy, add_policy_arguments, policy_from
 from recon.evaluate import DEFAULT_VIEW_COUNTS
-from recon.launch_shapes import ShapePlan, plan_shapes, wants_table
-from recon.run_status import JOBS_FOLDER, SubmittedJob, keep_jobs
-from recon.shape_options import add_shape_options
-from recon.shape_task import PAPER, SHAPE_METHODS, VIEW
+from recon.jobs.cluster_jobs import EvaluateJob, ReportJob, TrainJob
+from recon.jobs.cluster_policy import ClusterPolicy, add_policy_arguments, policy_from
+from recon.jobs.launch_shapes import ShapePlan, plan_shapes, wants_table
+from recon.jobs.run_status import JOBS_FOLDER, SubmittedJob, keep_jobs
+from recon.jobs.watch import print_status, watch
+from recon.shapes.shape_options import add_shape_options
+from recon.shapes.shape_task import PAPER, SHAPE_METHODS, VIEW
 from recon.train_config import TrainConfig
-from recon.watch import print_status, watch
 
 logger = logging.getLogger(__name__)
 

@@ -1,9 +1,9 @@
 """
 Find the poses of all views of one protein from the height maps alone.
 
-Views join one after the other. Each is searched against the first few that are placed (`recon.pose_search`), and its
-likely poses are tried against all of them; while few views are placed, several arrangements are kept, since two views
-alone may fit in more than one way. At last all poses move together (`recon.pose_graph`).
+Views join one after the other. Each is searched against the first few that are placed (`recon.poses.pose_search`), and
+its likely poses are tried against all of them; while few views are placed, several arrangements are kept, since two
+views alone may fit in more than one way. At last all poses move together (`recon.poses.pose_graph`).
 """
 
 from dataclasses import dataclass
@@ -11,18 +11,18 @@ from types import ModuleType
 
 import numpy as np
 
-from recon.pose_graph import directed_pairs, refine_jointly
-from recon.pose_loops import PoseArrays, PoseLoops, pose_loops
-from recon.pose_point_kernels import FitCost
-from recon.pose_search import (
+from recon.poses.pose_graph import directed_pairs, refine_jointly
+from recon.poses.pose_loops import PoseArrays, PoseLoops, pose_loops
+from recon.poses.pose_point_kernels import FitCost
+from recon.poses.pose_search import (
     CONTACT_BAND_CELLS,
     FINE_COSTS,
     PoseHypotheses,
     refine_hypotheses,
     search_pair,
 )
-from recon.poses import Poses, only_pose
-from recon.view_stack import NUM_POINTS, ViewStack, prepare_views
+from recon.poses.poses import Poses, only_pose
+from recon.poses.view_stack import NUM_POINTS, ViewStack, prepare_views
 
 MAX_ARRANGEMENTS = 4
 """Arrangements kept while few views are placed."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from hpc.logs import set_up_logging
 
 if TYPE_CHECKING:
-    from recon.run_results import RunResult
+    from recon.reporting.run_results import RunResult
 
 logger = logging.getLogger(__name__)
 
@@ -60,13 +60,13 @@ def write_report(
         There is no scored run in `runs`.
     """
     from hpc.atomic_file import write_text_atomically
-    from recon.page_parts import whole_page
+    from recon.reporting.page_parts import whole_page
 
     if runs is None and shapes is None:
         raise ValueError("got nothing to report; give --runs, a folder of runs, or --shapes, a table of all methods")
     sections = []
     if shapes is not None:
-        from recon.shape_page import shape_sections
+        from recon.reporting.shape_page import shape_sections
 
         sections += shape_sections(shapes)
     if runs is not None:
@@ -75,9 +75,9 @@ def write_report(
 
 
 def _run_sections(runs: Path, sheet: Path | None, store: Path | None) -> list[str]:
-    from recon import figures
-    from recon.report_page import ReportImages, headline, run_sections
-    from recon.run_results import read_results
+    from recon.reporting import figures
+    from recon.reporting.report_page import ReportImages, headline, run_sections
+    from recon.reporting.run_results import read_results
 
     results = read_results(runs)
     shown, _ = headline(results)
@@ -94,7 +94,7 @@ def _run_sections(runs: Path, sheet: Path | None, store: Path | None) -> list[st
 
 
 def _predictions(result: "RunResult", split: str) -> str:
-    from recon import figures
+    from recon.reporting import figures
 
     chosen = [prediction for prediction in result.predictions if prediction.split == split]
     if not chosen:
@@ -108,7 +108,7 @@ def _drawn_sheet(store: Path) -> str:
     """Return the dataset's contact sheet as a data URI, empty where there is no dataset any more."""
     from afmsim.dataset import open_dataset
     from afmsim.preview import draw_contact_sheet
-    from recon import figures
+    from recon.reporting import figures
 
     if not store.exists():
         return ""

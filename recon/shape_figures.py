@@ -52,8 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def table_figures(table: Path) -> "dict[str, Figure]":
     """Return all pictures of a table by name; without poses, none of their errors."""
-    from recon.shape_charts import calibration_chart, chamfer_chart, iou_chart, pose_error_chart
-    from recon.shape_results import read_calibration, read_scores, read_table
+    from recon.reporting.shape_charts import calibration_chart, chamfer_chart, iou_chart, pose_error_chart
+    from recon.reporting.shape_results import read_calibration, read_scores, read_table
 
     rows = read_table(table)
     figures = {
@@ -71,8 +71,8 @@ def bodies_figure(table: Path) -> "Figure":
     import numpy as np
     from matplotlib.figure import Figure
 
-    from recon.shaded_volume import seen_from_front, seen_from_top, shaded_picture
-    from recon.shape_results import SHOWN, beside
+    from recon.reporting.shaded_volume import seen_from_front, seen_from_top, shaded_picture
+    from recon.reporting.shape_results import SHOWN, beside
 
     figure = Figure(figsize=(8, 6.4), layout="constrained")
     grid = figure.subplots(len(SHOWN), 4)

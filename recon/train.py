@@ -138,7 +138,7 @@ def _build_trainer(config: TrainConfig, run: RunFolder, device: "torch.device", 
     """Return the trainer, with the state of the run's snapshot where there is one; claim the folder for it."""
     from recon.checkpoint import load_snapshot
     from recon.first_weights import first_weights
-    from recon.staging import run_data
+    from recon.loading.staging import run_data
     from recon.trainer import Trainer
     from recon.views import check_view_count, evaluation_order
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
 
     from afmsim.dataset import Dataset
-    from recon.carve_refiner import CarveRefiner
+    from recon.shapes.carve_refiner import CarveRefiner
 
 logger = logging.getLogger(__name__)
 
@@ -67,8 +67,8 @@ def train(arguments: argparse.Namespace) -> None:
     import torch
 
     from afmsim.dataset import open_dataset
-    from recon.carve_refiner import CarveRefiner, save_refiner
-    from recon.carve_samples import batches, make_samples
+    from recon.shapes.carve_refiner import CarveRefiner, save_refiner
+    from recon.shapes.carve_samples import batches, make_samples
 
     dataset = open_dataset(arguments.store)
     training, validation = _split_indices(dataset, arguments)

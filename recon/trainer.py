@@ -12,15 +12,15 @@ from recon.checkpoint import Snapshot
 from recon.distributed import Ranks
 from recon.epoch_metrics import IOU_THRESHOLD, EpochMetrics, EpochTotals
 from recon.inference import ViewOrders, evaluation_batches
+from recon.loading.samples import Sample, SampleMaker
+from recon.loading.training_batches import EpochBatches, TrainingBatches
+from recon.loading.training_data import ProteinData
 from recon.loss import loss as reconstruction_loss
 from recon.network import build_model, optimizer_of, prepared_network
 from recon.pix2vox import Pix2VoxOutput
 from recon.precision import autocast_for
-from recon.samples import Sample, SampleMaker
 from recon.split import Split
 from recon.train_config import TrainConfig
-from recon.training_batches import EpochBatches, TrainingBatches
-from recon.training_data import ProteinData
 
 
 class NonFiniteLossError(RuntimeError):

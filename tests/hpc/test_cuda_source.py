@@ -13,7 +13,7 @@ from hpc.cuda_source import COMPILE_OPTIONS, source_text
 from tests.helpers.cpu_shim import HostModule
 
 KERNEL_PATHS = sorted(
-    path for package in (afmsim, recon) for path in (Path(package.__file__).parent / "kernels").glob("*.cu")
+    path for package in (afmsim, recon) for path in Path(package.__file__).parent.rglob("kernels/*.cu")
 )
 REVERSE = """
 extern "C" __global__ void reverse(int *values, int num_waiting) {

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from recon.calibration import NUM_BINS, calibration_bins, calibration_error, calibration_sums
+from recon.shapes.calibration import NUM_BINS, calibration_bins, calibration_error, calibration_sums
 
 
 def test_a_probability_that_means_what_it_says_has_no_error():

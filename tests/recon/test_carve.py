@@ -5,7 +5,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from recon.carve import carve, depth_below
-from recon.volume_frame import VolumeFrame, frame_of_view, occupancy_in_frame
+from recon.shapes.volume_frame import VolumeFrame, frame_of_view, occupancy_in_frame
 from tests.helpers.height_views import planted_views, real_body, ring_body, sphere_heights
 
 RADIUS_NM = 4.0

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from hpc.stop_signal import EXIT_TO_BE_CONTINUED
-from recon.cluster_jobs import EvaluateJob, ReportJob, ShapesJob, TrainJob
-from recon.shape_task import ShapeTask
+from recon.jobs.cluster_jobs import EvaluateJob, ReportJob, ShapesJob, TrainJob
+from recon.shapes.shape_task import ShapeTask
 from recon.train_config import TrainConfig
 
 TRAINING = TrainJob(TrainConfig(store="data.zarr", views=8), Path("runs/views_08"), "cpu")
@@ -50,7 +50,7 @@ def test_a_scoring_with_failed_proteins_ends_with_status_one(monkeypatch, failur
         assert (task, out) == (SCORING.task, SCORING.out)
         return SimpleNamespace(failures=failures)
 
-    monkeypatch.setattr("recon.evaluate_shapes.evaluate_shapes", evaluate_shapes)
+    monkeypatch.setattr("recon.shapes.evaluate_shapes.evaluate_shapes", evaluate_shapes)
     if not failures:
         assert SCORING() is None
         return

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from recon.cluster_policy import ClusterPolicy, add_policy_arguments, policy_from, read_policy
+from recon.jobs.cluster_policy import ClusterPolicy, add_policy_arguments, policy_from, read_policy
 
 EXAMPLE = Path(__file__).parent.parent.parent / "slurm" / "cluster.example.toml"
 

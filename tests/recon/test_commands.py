@@ -29,7 +29,8 @@ def test_help_imports_nothing_heavy(command):
 
 def test_learning_needs_neither_pymol_nor_mpi():
     program = (
-        "import sys, recon.trainer, recon.train, recon.evaluation, recon.report_page, recon.launch, recon.watch\n"
+        "import sys, recon.trainer, recon.train, recon.evaluation, recon.launch\n"
+        "import recon.jobs.watch, recon.reporting.report_page\n"
         "assert not {'pymol2', 'pymol', 'mpi4py'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

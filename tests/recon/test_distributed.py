@@ -144,7 +144,7 @@ def test_the_error_of_one_rank_is_what_all_ranks_say(tmp_path, tiny_store):
 @pytest.mark.slow
 def test_a_loss_that_is_no_number_names_the_proteins_of_all_ranks(tmp_path, tiny_store):
     program = (
-        "import sys, recon.train, recon.training_data as t\n"
+        "import sys, recon.train, recon.loading.training_data as t\n"
         "old = t.ProteinData.images\n"
         "t.ProteinData.images = lambda self, protein, views: old(self, protein, views) * float('nan')\n"
         "sys.exit(recon.train.main(sys.argv[1:]))\n"

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from recon.evaluate import evaluate, main
+from recon.loading.samples import SampleMaker
+from recon.loading.training_data import ProteinData
 from recon.metrics import THRESHOLDS, iou_per_protein
 from recon.run_folder import RunFolder
-from recon.samples import SampleMaker
 from recon.scores import at_training_threshold
 from recon.train import train
-from recon.training_data import ProteinData
 from recon.views import evaluation_order
 
 

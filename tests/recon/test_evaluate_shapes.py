@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recon import carve_refiner, carving_method
-from recon.carving_method import views_to_carve
 from recon.evaluate import main
-from recon.evaluate_shapes import evaluate_shapes
 from recon.register import Registration
-from recon.scored_proteins import chosen_proteins
-from recon.shape_task import ShapeTask
+from recon.shapes import carve_refiner, carving_method
+from recon.shapes.carving_method import views_to_carve
+from recon.shapes.evaluate_shapes import evaluate_shapes
+from recon.shapes.scored_proteins import chosen_proteins
+from recon.shapes.shape_task import ShapeTask
 from recon.train_carve_refiner import main as train_main
 from tests.helpers.shape_store import write_shape_store
 

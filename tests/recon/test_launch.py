@@ -7,9 +7,9 @@ import pytest
 
 import recon.launch
 from hpc.jobs import JobError
+from recon.jobs.launch_shapes import plan_shapes
+from recon.jobs.run_status import SubmittedJob, keep_jobs, run_statuses
 from recon.launch import build_parser, main, plan_jobs
-from recon.launch_shapes import plan_shapes
-from recon.run_status import SubmittedJob, keep_jobs, run_statuses
 from tests.helpers.bare_environment import make_bare_environment
 from tests.helpers.shape_store import write_shape_store
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from recon.online_views import OnlineViews, online_rotations
-from recon.samples import SampleMaker
-from recon.target_frame import body_shares, turned_target
-from recon.training_batches import EpochBatches, TrainingBatches
-from recon.training_data import ProteinData
+from recon.loading.online_views import OnlineViews, online_rotations
+from recon.loading.samples import SampleMaker
+from recon.loading.target_frame import body_shares, turned_target
+from recon.loading.training_batches import EpochBatches, TrainingBatches
+from recon.loading.training_data import ProteinData
 from tests.helpers.shape_store import HEIGHT_STEP_NM, IMAGE_SIZE, write_shape_store
 
 CPU = torch.device("cpu")
@@ -97,6 +97,6 @@ def test_a_target_turns_with_the_first_rendered_view(tiny_store):
 
 
 def test_a_gpu_without_cupy_is_refused_before_anything_is_rendered(tiny_store, monkeypatch):
-    monkeypatch.setattr("recon.online_views.has_gpu", lambda: False)
+    monkeypatch.setattr("recon.loading.online_views.has_gpu", lambda: False)
     with pytest.raises(ValueError, match="expected CuPy with a GPU for --render-online"):
         OnlineViews(ProteinData(tiny_store, 32), torch.device("cuda"))

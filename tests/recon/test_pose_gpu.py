@@ -7,13 +7,13 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from hpc.array_backend import to_numpy
-from recon.pose_loops import PoseLoops, pose_loops
-from recon.pose_search import COARSE_COST, CONTACT_BAND_CELLS, FINE_COSTS, REFINE_STEPS, SEARCH_COST
-from recon.pose_search_kernels import search_costs
-from recon.poses import Poses
+from recon.poses.pose_loops import PoseLoops, pose_loops
+from recon.poses.pose_search import COARSE_COST, CONTACT_BAND_CELLS, FINE_COSTS, REFINE_STEPS, SEARCH_COST
+from recon.poses.pose_search_kernels import search_costs
+from recon.poses.poses import Poses
+from recon.poses.rotation_sampling import even_rotations
+from recon.poses.view_stack import ViewStack, allowed_distances, prepare_views
 from recon.register import JOINT_COSTS, register
-from recon.rotation_sampling import even_rotations
-from recon.view_stack import ViewStack, allowed_distances, prepare_views
 from tests.helpers.height_views import PlantedViews, planted_views, real_body
 
 NUM_POINTS = 150  # no multiple of the threads of a block

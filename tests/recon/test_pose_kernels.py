@@ -5,11 +5,11 @@ import pytest
 from scipy.ndimage import map_coordinates
 from scipy.spatial.transform import Rotation
 
-from recon.pose_fit_kernels import fit_shares, moved_pose, pair_equations, turn_matrix
-from recon.pose_point_kernels import FitCost, add_pair_equations, distance_and_gradient, surface_residual
-from recon.pose_search_kernels import search_costs, support_offsets
-from recon.rotation_sampling import even_rotations, upper_directions
-from recon.view_stack import NUM_DIRECTIONS, ViewStack, fit_arrays, prepare_views
+from recon.poses.pose_fit_kernels import fit_shares, moved_pose, pair_equations, turn_matrix
+from recon.poses.pose_point_kernels import FitCost, add_pair_equations, distance_and_gradient, surface_residual
+from recon.poses.pose_search_kernels import search_costs, support_offsets
+from recon.poses.rotation_sampling import even_rotations, upper_directions
+from recon.poses.view_stack import NUM_DIRECTIONS, ViewStack, fit_arrays, prepare_views
 from tests.helpers.height_views import planted_views, real_body
 
 RNG = np.random.default_rng(5)

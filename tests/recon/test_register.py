@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from recon.carve import carve
-from recon.pose_error import pose_errors_deg
+from recon.poses.pose_error import pose_errors_deg
+from recon.poses.true_poses import relative_to_first
 from recon.register import register
-from recon.true_poses import relative_to_first
-from recon.volume_frame import frame_of_view, occupancy_in_frame
+from recon.shapes.volume_frame import frame_of_view, occupancy_in_frame
 from tests.helpers.height_views import PlantedViews, planted_views, real_body, ring_body
 
 COMPLEXES = [

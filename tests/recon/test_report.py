@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recon.figures import learning_curve
 from recon.report import main
-from recon.run_results import read_results
-from recon.shape_score import ShapeResult, ShapeScore
-from recon.shape_scoring import ShapeFailure
-from recon.shape_tables import table_rows, write_failures, write_tables
+from recon.reporting.figures import learning_curve
+from recon.reporting.run_results import read_results
+from recon.shapes.shape_score import ShapeResult, ShapeScore
+from recon.shapes.shape_scoring import ShapeFailure
+from recon.shapes.shape_tables import table_rows, write_failures, write_tables
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from recon.poses.scan_cleaning import clean_views
 from recon.register import register
-from recon.scan_cleaning import clean_views
 from tests.helpers.height_views import sphere_heights
 
 

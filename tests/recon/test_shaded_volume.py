@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from recon.shaded_volume import PIXELS_PER_VOXEL, seen_from_front, seen_from_top, shaded_picture
+from recon.reporting.shaded_volume import PIXELS_PER_VOXEL, seen_from_front, seen_from_top, shaded_picture
 
 SIZE = 32
 WHITE = (1.0, 1.0, 1.0)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import rotate
 
-from recon.shape_metrics import aligned_overlap, overlap, surface_scores
+from recon.shapes.shape_metrics import aligned_overlap, overlap, surface_scores
 from tests.helpers.height_views import real_body
 
 

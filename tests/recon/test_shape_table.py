@@ -11,19 +11,19 @@ import numpy as np
 import pytest
 
 from afmsim.dataset import open_dataset
-from recon.chosen_methods import refinement
 from recon.distributed import Ranks
 from recon.evaluate import evaluate, main
-from recon.evaluate_shapes import evaluate_shapes
-from recon.mean_shape_method import body_in_random_view, mean_shape_method
-from recon.network_method import network_images
-from recon.scored_runs import nearest_run
-from recon.shape_metrics import overlap
-from recon.shape_scoring import seen_for_task
-from recon.shape_task import ShapeTask
+from recon.loading.training_data import ProteinData
+from recon.shapes.chosen_methods import refinement
+from recon.shapes.evaluate_shapes import evaluate_shapes
+from recon.shapes.mean_shape_method import body_in_random_view, mean_shape_method
+from recon.shapes.network_method import network_images
+from recon.shapes.scored_runs import nearest_run
+from recon.shapes.shape_metrics import overlap
+from recon.shapes.shape_scoring import seen_for_task
+from recon.shapes.shape_task import ShapeTask
 from recon.train import train
 from recon.train_config import TrainConfig
-from recon.training_data import ProteinData
 from recon.views import evaluation_order
 from tests.helpers.shape_store import write_shape_store
 from tests.helpers.torch_ranks import run_ranks

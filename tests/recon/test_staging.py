@@ -7,13 +7,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-import recon.staging
+import recon.loading.staging
 from recon.distributed import Ranks
 from recon.inference import evaluation_batches
-from recon.samples import SampleMaker, arrays_of
-from recon.staging import stage_folder, use_staged
-from recon.training_batches import CPU, EpochBatches, TrainingBatches
-from recon.training_data import ProteinData
+from recon.loading.samples import SampleMaker, arrays_of
+from recon.loading.staging import stage_folder, use_staged
+from recon.loading.training_batches import CPU, EpochBatches, TrainingBatches
+from recon.loading.training_data import ProteinData
 from tests.helpers.tiny_store import write_tiny_store
 from tests.helpers.torch_ranks import run_ranks
 
@@ -92,7 +92,7 @@ def test_a_broken_file_is_made_anew(tmp_path, tiny_store, broken):
 
 
 def test_without_room_the_dataset_itself_is_read(tmp_path, tiny_store, monkeypatch, caplog):
-    monkeypatch.setattr(recon.staging.shutil, "disk_usage", lambda _path: SimpleNamespace(free=1000))
+    monkeypatch.setattr(recon.loading.staging.shutil, "disk_usage", lambda _path: SimpleNamespace(free=1000))
     data = staged_data(tmp_path / "stage", tiny_store)
     assert "expected 0.0 GB: reading the dataset without staging" in caplog.text
     assert list((tmp_path / "stage").iterdir()) == []
@@ -107,7 +107,7 @@ def train_command(store: Path, run: Path, *options: str) -> tuple[str, ...]:
 @pytest.mark.slow
 def test_a_run_killed_while_it_stages_leaves_no_file_and_the_next_one_makes_it(tmp_path, tiny_store):
     program = (
-        "import os, signal, sys, recon.staging as s, recon.train\n"
+        "import os, signal, sys, recon.loading.staging as s, recon.train\n"
         "old = s._write\n"
         "def write(path, arrays):\n"
         "    last = arrays['images']\n"

@@ -8,10 +8,10 @@ from scipy.spatial.transform import Rotation
 
 from afmsim.dataset import open_dataset
 from afmsim.voxelize import downsample_majority
-from recon.samples import SampleMaker
-from recon.target_frame import body_shares, principal_rotation, turned_target, turned_targets
-from recon.training_data import ProteinData
-from recon.volume_frame import VolumeFrame, occupancy_in_frame
+from recon.loading.samples import SampleMaker
+from recon.loading.target_frame import body_shares, principal_rotation, turned_target, turned_targets
+from recon.loading.training_data import ProteinData
+from recon.shapes.volume_frame import VolumeFrame, occupancy_in_frame
 from tests.helpers.height_views import real_body
 from tests.helpers.shape_store import IMAGE_SIZE, TARGET_SIZE, write_shape_store
 

@@ -141,7 +141,7 @@ def train_epoch(trainer: Trainer) -> EpochMetrics:
 
 
 def make_trainer(config: TrainConfig) -> Trainer:
-    from recon.training_data import ProteinData
+    from recon.loading.training_data import ProteinData
 
     data = ProteinData(Path(config.store), config.input_size)
     names = data.protein_ids

@@ -5,11 +5,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recon.inference import evaluation_batches
-from recon.samples import SampleMaker
-from recon.target_frame import body_shares, principal_rotation, turned_target
+from recon.loading.samples import SampleMaker
+from recon.loading.target_frame import body_shares, principal_rotation, turned_target
+from recon.loading.training_batches import EpochBatches, TrainingBatches
+from recon.loading.training_data import ProteinData
 from recon.train_config import FRAMES
-from recon.training_batches import EpochBatches, TrainingBatches
-from recon.training_data import ProteinData
 from recon.views import training_views
 from tests.helpers.tiny_store import TARGET_SIZE
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-import recon.training_data
+import recon.loading.training_data
 from afmsim.dataset import open_dataset
-from recon.training_data import ProteinData, area_weights
+from recon.loading.training_data import ProteinData, area_weights
 from tests.helpers.tiny_store import TARGET_SIZE, write_tiny_store
 
 
@@ -40,7 +40,7 @@ def test_a_failed_protein_is_left_out(tiny_store):
 def test_images_that_do_not_fit_into_memory_are_read_and_equal(tiny_store, monkeypatch):
     held = ProteinData(tiny_store, 20)
     held.hold_images()
-    monkeypatch.setattr(recon.training_data, "_free_memory_bytes", lambda: 0)
+    monkeypatch.setattr(recon.loading.training_data, "_free_memory_bytes", lambda: 0)
     read = ProteinData(tiny_store, 20)
     read.hold_images()
     views = np.array([4, 0])

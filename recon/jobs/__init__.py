@@ -1,0 +1,1 @@
+"""Jobs of a launch: what a site asks, what runs, how it stands."""

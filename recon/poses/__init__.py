@@ -1,0 +1,1 @@
+"""Orientations and offsets of views: search, joint refinement, what they are compared with."""

@@ -1,0 +1,1 @@
+"""One table over all methods that predict shapes: methods, scores, files."""
