@@ -1,11 +1,12 @@
 """The torch device, chosen once."""
 
+import numba
 import torch
 
 
 def torch_device(name: str, local_rank: int = 0) -> torch.device:
     """
-    Return the device that computes.
+    Return the device that computes; on a CPU, compiled loops keep from here on to as many threads as torch.
 
     Parameters
     ----------
@@ -26,6 +27,8 @@ def torch_device(name: str, local_rank: int = 0) -> torch.device:
             "got device gpu, but torch sees no CUDA device; use --device auto or cpu, or see `python -m hpc.doctor`"
         )
     if name == "cpu" or not torch.cuda.is_available():
+        # A parallel loop of Numba sets the threads of all OpenMP code, torch's too, to its own number.
+        numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
         return torch.device("cpu")
     device = torch.device("cuda", local_rank % torch.cuda.device_count())
     torch.cuda.set_device(device)
