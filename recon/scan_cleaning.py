@@ -1,8 +1,15 @@
-"""Height maps with noise, brought near to the surface: noise and background taken away, edges kept."""
+"""Height maps with noise or under a blunt tip, brought near to the surface: what hides it taken away, edges kept."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from afmsim.tip import Tip, scan
+from recon.tip_erosion import half_resolution, tip_images
+
+if TYPE_CHECKING:
+    from recon.scan_restorer import ScanRestorer
 
 WINDOW_PX = 5
 """Edge of the median's window; a Gaussian would widen every outline by its width."""
@@ -10,6 +17,10 @@ BACKGROUND_SIGMAS = 5.0
 """Filtered heights below so many standard deviations of the filtered noise are substrate."""
 ERROR_SIGMAS = 1.5
 """A surface may lie so many standard deviations of the filtered noise lower than it seems."""
+LEAST_PROBABILITY = 0.5
+"""What the network takes for body with less than this probability is substrate."""
+RESTORED_ERROR_NM = 0.15
+"""Restored heights may be off by so much."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +32,50 @@ class CleanViews:
     pixel_size_nm: float
     height_error_nm: float
     """how far heights may be off"""
+    upper_nm: np.ndarray
+    """float32 `(view, row, col)`: no surface lies above; the heights themselves, if there was no tip"""
+
+
+@dataclass(frozen=True)
+class ScanConditions:
+    """How a microscope makes images of height maps, and the network that undoes what its tip does."""
+
+    noise_sigma_nm: float = 0.0
+    """standard deviation of each pixel's noise"""
+    tip: Tip | None = None
+    """none: infinitely sharp"""
+    restorer: "ScanRestorer | None" = None
+    """needed if there is a tip"""
+
+
+def scanned_views(heights_nm: np.ndarray, pixel_size_nm: float, conditions: ScanConditions, seed: int) -> CleanViews:
+    """Take images of clean height maps `(view, row, col)` and clean them; a protein has the same noise each time."""
+    images_nm = heights_nm
+    if conditions.tip is not None:
+        images_nm = scan(heights_nm, conditions.tip, pixel_size_nm)
+    noise = np.random.default_rng(seed).normal(0, 1, images_nm.shape).astype(np.float32)
+    images_nm = images_nm + conditions.noise_sigma_nm * noise
+    if conditions.tip is None:
+        return clean_views(images_nm, pixel_size_nm, conditions.noise_sigma_nm)
+    return without_tip(images_nm, pixel_size_nm, conditions)
+
+
+def without_tip(images_nm: np.ndarray, pixel_size_nm: float, conditions: ScanConditions) -> CleanViews:
+    """
+    Bring images under a blunt tip, of an even number of pixels, near to the surface.
+
+    They are averaged two by two pixels, eroded by the tip, and the network says what is body and how high.
+    """
+    from recon.scan_restorer import restored_heights
+
+    if conditions.tip is None or conditions.restorer is None:
+        raise ValueError("images under a tip need the tip and a restorer; train one by recon.train_scan_restorer")
+    is_noisy = conditions.noise_sigma_nm > 0
+    images = tip_images(half_resolution(images_nm), 2 * pixel_size_nm, conditions.tip, is_noisy)
+    heights_nm = restored_heights(
+        conditions.restorer, images.image_nm, images.upper_nm, images.pixel_size_nm, LEAST_PROBABILITY
+    )
+    return CleanViews(heights_nm, images.pixel_size_nm, RESTORED_ERROR_NM, images.upper_nm)
 
 
 def clean_views(images_nm: np.ndarray, pixel_size_nm: float, noise_sigma_nm: float) -> CleanViews:
@@ -41,23 +96,23 @@ def clean_views(images_nm: np.ndarray, pixel_size_nm: float, noise_sigma_nm: flo
     from scipy.ndimage import median_filter
 
     if noise_sigma_nm == 0:
-        return CleanViews(images_nm, pixel_size_nm, 0.0)
+        return CleanViews(images_nm, pixel_size_nm, 0.0, images_nm)
     left_nm = noise_sigma_nm * np.sqrt(np.pi / 2) / WINDOW_PX
     filtered = median_filter(images_nm, size=(1, WINDOW_PX, WINDOW_PX))
     is_body = np.stack([_largest_part(view > BACKGROUND_SIGMAS * left_nm) for view in filtered])
-    heights_nm, factor = _averaged(np.where(is_body, filtered, 0))
-    return CleanViews(heights_nm.astype(np.float32), pixel_size_nm * factor, ERROR_SIGMAS * left_nm)
+    heights_nm, factor = averaged_body(np.where(is_body, filtered, 0))
+    return CleanViews(heights_nm, pixel_size_nm * factor, ERROR_SIGMAS * left_nm, heights_nm)
 
 
-def _averaged(heights_nm: np.ndarray) -> tuple[np.ndarray, int]:
-    """Average what is above the substrate in blocks of two by two, if at least half of a block is."""
+def averaged_body(heights_nm: np.ndarray) -> tuple[np.ndarray, int]:
+    """Average what is above the substrate in blocks of two by two, if at least half of a block is; return the edge."""
     size = heights_nm.shape[1]
     if size % 2:
         return heights_nm, 1
     blocks = heights_nm.reshape(len(heights_nm), size // 2, 2, size // 2, 2)
     num_hits = (blocks > 0).sum(axis=(2, 4))
     means = blocks.sum(axis=(2, 4)) / np.maximum(num_hits, 1)  # (view, row / 2, col / 2)
-    return np.where(num_hits >= 2, means, 0), 2
+    return np.where(num_hits >= 2, means, 0).astype(np.float32), 2
 
 
 def _largest_part(mask: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ from hpc.atomic_file import atomic_write
 from recon.carve import CarvedVolume, carve
 from recon.pose_error import pose_errors_deg
 from recon.register import Registration, register
-from recon.scan_cleaning import clean_views
+from recon.scan_cleaning import ScanConditions, scanned_views
 from recon.shape_metrics import aligned_overlap, overlap, surface_scores
 from recon.true_poses import relative_to_first, true_poses
 from recon.volume_frame import VolumeFrame, frame_of_view, occupancy_in_frame
@@ -71,6 +71,8 @@ class SeenProtein:
     """float32 `(view, row, col)`"""
     pixel_size_nm: float
     height_error_nm: float
+    upper_nm: np.ndarray
+    """float32 `(view, row, col)`: no surface lies above"""
     frame: VolumeFrame
     true_rotations: np.ndarray
     true_offsets_nm: np.ndarray
@@ -80,13 +82,12 @@ class SeenProtein:
 
 
 def see_protein(
-    dataset: Dataset, protein_index: int, view_indices: np.ndarray, size: int, noise_sigma_nm: float = 0.0
+    dataset: Dataset, protein_index: int, view_indices: np.ndarray, size: int, conditions: ScanConditions
 ) -> SeenProtein:
-    """Read one protein's views, with noise if wanted, and turn its truth into the frame of the first of them."""
+    """Read one protein's views as they are scanned, and turn its truth into the frame of the first of them."""
     fine = dataset.occupancy_fine(protein_index)
-    images_nm = dataset.heights_nm(protein_index, view_indices)
-    noise = np.random.default_rng(protein_index).normal(0, 1, images_nm.shape).astype(np.float32)
-    views = clean_views(images_nm + noise_sigma_nm * noise, float(dataset.pixel_size_nm[protein_index]), noise_sigma_nm)
+    heights_nm = dataset.heights_nm(protein_index, view_indices)
+    views = scanned_views(heights_nm, float(dataset.pixel_size_nm[protein_index]), conditions, protein_index)
     rotations, offsets_nm = true_poses(dataset, protein_index, view_indices, fine)
     frame = frame_of_view(views.heights_nm[0], views.pixel_size_nm)
     voxel_size_nm = float(dataset.voxel_size_nm[protein_index])
@@ -95,6 +96,7 @@ def see_protein(
         views.heights_nm,
         views.pixel_size_nm,
         views.height_error_nm,
+        views.upper_nm,
         frame,
         *relative_to_first(rotations, offsets_nm),
         occupancy_in_frame(fine, voxel_size_nm, rotations[0], offsets_nm[0], frame, size),
