@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING
 
 from hpc.logs import set_up_logging
 from recon.distributed import LostRankError, OtherRankError, joined_ranks, place_in
+from recon.scan_options import add_scan_options
 
 if TYPE_CHECKING:
     from recon.scores import ScoreRow
@@ -72,9 +73,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--target-size", type=int, default=32, help="voxels per axis that methods carve (default: %(default)s)"
     )
-    parser.add_argument(
-        "--noise-sigma-nm", type=float, default=0.0, help="noise added to each pixel of all views (default: none)"
-    )
+    add_scan_options(parser)
     parser.add_argument("--out", type=Path, help="table of all methods but network")
     parser.add_argument(
         "--views",
@@ -129,6 +128,9 @@ def _evaluate_shapes(arguments: argparse.Namespace) -> int:
         max_proteins=arguments.max_proteins,
         exclude=arguments.exclude,
         noise_sigma_nm=arguments.noise_sigma_nm,
+        tip_radius_nm=arguments.tip_radius_nm,
+        tip_half_angle_deg=arguments.tip_half_angle_deg,
+        restorer=arguments.restorer,
     )
     for row in evaluate_shapes(task, arguments.out):
         logger.info(

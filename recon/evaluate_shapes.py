@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from afmsim.dataset import Dataset, open_dataset
+from afmsim.tip import Tip
 from hpc.atomic_file import atomic_write
 from recon.run_folder import write_rows
+from recon.scan_options import TIP_RESTORER, scan_conditions
 from recon.scores import bootstrap_interval
 from recon.shape_evaluation import THRESHOLD, ShapePrediction, ShapeScore, load_refiner_for, predictions, see_protein
 from recon.split import split_proteins
@@ -58,6 +60,9 @@ class ShapeTask:
     max_proteins: int | None = None
     exclude: Path | None = None
     noise_sigma_nm: float = 0.0
+    tip_radius_nm: float | None = None
+    tip_half_angle_deg: float = Tip.half_angle_deg
+    restorer: Path = TIP_RESTORER
     seed: int = 0
 
 
@@ -80,13 +85,14 @@ def evaluate_shapes(task: ShapeTask, out: Path) -> list[ShapeRow]:
     for num_views in task.view_counts:
         check_view_count(num_views, dataset.num_views)
     refiner = load_refiner_for(task.methods, task.refiner)
+    conditions = scan_conditions(task.noise_sigma_nm, task.tip_radius_nm, task.tip_half_angle_deg, task.restorer)
     proteins = chosen_proteins(dataset, task)
     poses = out.with_name(f"{out.stem}_poses")
     scores: list[ShapeScore] = []
     shown: list[ShapePrediction] = []
     for number, protein in enumerate(proteins):
         order = evaluation_order(task.seed, dataset.protein_ids[protein], dataset.num_views)
-        seen = see_protein(dataset, protein, order[: max(task.view_counts)], task.target_size, task.noise_sigma_nm)
+        seen = see_protein(dataset, protein, order[: max(task.view_counts)], task.target_size, conditions)
         for prediction in predictions(seen, task.methods, sorted(set(task.view_counts)), refiner, poses):
             scores.append(prediction.score)
         shown.append(prediction)  # the last method with the most views

@@ -17,7 +17,7 @@ BACKGROUND_SIGMAS = 5.0
 """Filtered heights below so many standard deviations of the filtered noise are substrate."""
 ERROR_SIGMAS = 1.5
 """A surface may lie so many standard deviations of the filtered noise lower than it seems."""
-LEAST_PROBABILITY = 0.5
+LEAST_PROBABILITY = 0.3
 """What the network takes for body with less than this probability is substrate."""
 RESTORED_ERROR_NM = 0.15
 """Restored heights may be off by so much."""
@@ -49,33 +49,57 @@ class ScanConditions:
 
 
 def scanned_views(heights_nm: np.ndarray, pixel_size_nm: float, conditions: ScanConditions, seed: int) -> CleanViews:
-    """Take images of clean height maps `(view, row, col)` and clean them; a protein has the same noise each time."""
+    """Take images of clean height maps `(view, row, col)` and clean them; a seed has the same noise each time."""
     images_nm = heights_nm
     if conditions.tip is not None:
         images_nm = scan(heights_nm, conditions.tip, pixel_size_nm)
-    noise = np.random.default_rng(seed).normal(0, 1, images_nm.shape).astype(np.float32)
-    images_nm = images_nm + conditions.noise_sigma_nm * noise
+    images_nm = _with_noise(images_nm, conditions.noise_sigma_nm, seed)
     if conditions.tip is None:
         return clean_views(images_nm, pixel_size_nm, conditions.noise_sigma_nm)
-    return without_tip(images_nm, pixel_size_nm, conditions)
+    return without_tip(half_resolution(images_nm), 2 * pixel_size_nm, conditions)
+
+
+def quickly_scanned_views(
+    heights_nm: np.ndarray, pixel_size_nm: float, conditions: ScanConditions, seed: int
+) -> CleanViews:
+    """Do about the same, for training: a tip scans height maps of half the resolution, sixteen times as fast."""
+    if conditions.tip is None:
+        return scanned_views(heights_nm, pixel_size_nm, conditions, seed)
+    return without_tip(*quick_images(heights_nm, pixel_size_nm, conditions, seed), conditions)
+
+
+def quick_images(
+    heights_nm: np.ndarray, pixel_size_nm: float, conditions: ScanConditions, seed: int
+) -> tuple[np.ndarray, float]:
+    """Return images of half the resolution, of the noise that means of two by two pixels have, and their pixel size."""
+    half_nm, factor = averaged_body(heights_nm)
+    images_nm = scan(half_nm, required_tip(conditions), factor * pixel_size_nm)
+    return _with_noise(images_nm, conditions.noise_sigma_nm / factor, seed), factor * pixel_size_nm
+
+
+def _with_noise(images_nm: np.ndarray, noise_sigma_nm: float, seed: int) -> np.ndarray:
+    noise = np.random.default_rng(seed).normal(0, 1, images_nm.shape).astype(np.float32)
+    return np.asarray(images_nm + noise_sigma_nm * noise)
 
 
 def without_tip(images_nm: np.ndarray, pixel_size_nm: float, conditions: ScanConditions) -> CleanViews:
-    """
-    Bring images under a blunt tip, of an even number of pixels, near to the surface.
-
-    They are averaged two by two pixels, eroded by the tip, and the network says what is body and how high.
-    """
+    """Bring images under a blunt tip near to the surface: erode them; the network says what is body and how high."""
     from recon.scan_restorer import restored_heights
 
-    if conditions.tip is None or conditions.restorer is None:
-        raise ValueError("images under a tip need the tip and a restorer; train one by recon.train_scan_restorer")
-    is_noisy = conditions.noise_sigma_nm > 0
-    images = tip_images(half_resolution(images_nm), 2 * pixel_size_nm, conditions.tip, is_noisy)
+    if conditions.restorer is None:
+        raise ValueError("images under a tip need a restorer; train one with python -m recon.train_scan_restorer")
+    images = tip_images(images_nm, pixel_size_nm, required_tip(conditions), conditions.noise_sigma_nm > 0)
     heights_nm = restored_heights(
-        conditions.restorer, images.image_nm, images.upper_nm, images.pixel_size_nm, LEAST_PROBABILITY
+        conditions.restorer, images.image_nm, images.upper_nm, pixel_size_nm, LEAST_PROBABILITY
     )
-    return CleanViews(heights_nm, images.pixel_size_nm, RESTORED_ERROR_NM, images.upper_nm)
+    return CleanViews(heights_nm, pixel_size_nm, RESTORED_ERROR_NM, images.upper_nm)
+
+
+def required_tip(conditions: ScanConditions) -> Tip:
+    """Return the tip; there must be one."""
+    if conditions.tip is None:
+        raise ValueError("got scan conditions without a tip; name one, as by --tip-radius-nm")
+    return conditions.tip
 
 
 def clean_views(images_nm: np.ndarray, pixel_size_nm: float, noise_sigma_nm: float) -> CleanViews:

@@ -18,6 +18,8 @@ WIDTHS = (20, 40, 64)
 """Channels at a half, a quarter and an eighth of the image's size."""
 HEIGHT_UNIT_NM, PIXEL_UNIT_NM = 4.0, 0.1
 """What the network reads as one."""
+OPEN_ABOVE_NM = 0.1
+"""Where the upper bound is no higher, there is no body, and the network is not asked."""
 _PACKED = 4
 """Pixels that are packed into the channels of one: two by two."""
 _SIZE_UNIT_PX = 8
@@ -81,9 +83,10 @@ def restored_heights(
     image, upper = (torch.from_numpy(np.pad(part, padding)) for part in (image_nm, upper_nm))
     restored = []
     with torch.inference_mode():
-        for image_part, upper_part in zip(image.split(_BATCH_SIZE), upper.split(_BATCH_SIZE), strict=True):
+        for image_part, upper_part in zip(*(torch.split(part, _BATCH_SIZE) for part in (image, upper)), strict=True):
             body, height = model(image_part, upper_part, torch.full((len(image_part),), pixel_size_nm))
-            is_body = torch.sigmoid(body) >= least_probability
+            is_body = (torch.sigmoid(body) >= least_probability) & (upper_part > OPEN_ABOVE_NM)
+            is_body |= ~is_body.any(dim=(1, 2), keepdim=True)  # a view without any body keeps its upper bound
             restored.append(torch.where(is_body, torch.minimum(height, upper_part).clamp(min=0), 0))
     return torch.cat(restored).numpy()[:, :size, :size]
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from afmsim.dataset import Dataset
 from hpc.atomic_file import atomic_write
-from recon.carve import CarvedVolume, carve
+from recon.carve import carve
 from recon.pose_error import pose_errors_deg
 from recon.register import Registration, register
 from recon.scan_cleaning import ScanConditions, scanned_views
@@ -176,8 +176,14 @@ def _prediction(
     """Carve with poses that are found, refine, score."""
     size = len(seen.truth)
     started = time.perf_counter()
-    carved = carve(seen.heights_nm[:num_views], seen.pixel_size_nm, found.rotations, found.offsets_nm, seen.frame, size)
-    probability = _refined(carved, num_views, refiner)
+    place = (seen.pixel_size_nm, found.rotations, found.offsets_nm, seen.frame, size)
+    carved = carve(seen.heights_nm[:num_views], *place)
+    probability = carved.share
+    if refiner is not None:
+        from recon.carve_refiner import refined_probability
+
+        bound = None if seen.upper_nm is seen.heights_nm else carve(seen.upper_nm[:num_views], *place)
+        probability = refined_probability(refiner, carved, num_views, bound)
     elapsed_s += time.perf_counter() - started
     body = (probability >= THRESHOLD).astype(np.uint8)
     voxel_size_nm = seen.frame.voxel_size_nm(size)
@@ -195,11 +201,3 @@ def _prediction(
         elapsed_s,
     )
     return ShapePrediction(score, probability, seen.truth, voxel_size_nm)
-
-
-def _refined(carved: CarvedVolume, num_views: int, refiner: "CarveRefiner | None") -> np.ndarray:
-    if refiner is None:
-        return carved.share
-    from recon.carve_refiner import refined_probability
-
-    return refined_probability(refiner, carved, num_views)
