@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from afmsim.dataset import Dataset, open_dataset
-from afmsim.tip import Tip
 from hpc.atomic_file import atomic_write
 from recon.run_folder import write_rows
-from recon.scan_options import TIP_RESTORER, scan_conditions
+from recon.scan_options import TIP_HALF_ANGLE_DEG, TIP_RESTORER, scan_conditions
 from recon.scores import bootstrap_interval
 from recon.shape_evaluation import THRESHOLD, ShapePrediction, ShapeScore, load_refiner_for, predictions, see_protein
 from recon.split import split_proteins
@@ -61,7 +60,7 @@ class ShapeTask:
     exclude: Path | None = None
     noise_sigma_nm: float = 0.0
     tip_radius_nm: float | None = None
-    tip_half_angle_deg: float = Tip.half_angle_deg
+    tip_half_angle_deg: float = TIP_HALF_ANGLE_DEG
     restorer: Path = TIP_RESTORER
     seed: int = 0
 

@@ -2,10 +2,12 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from afmsim.tip import Tip
-from recon.scan_cleaning import ScanConditions
+if TYPE_CHECKING:
+    from recon.scan_cleaning import ScanConditions
 
+TIP_HALF_ANGLE_DEG = 10.0
 TIP_RESTORER = Path(__file__).with_name("weights") / "scan_restorer_tip_1nm.pt"
 """Trained for a tip of 1 nm with a half angle of 10 degrees and noise of 0.3 nm per pixel of 224."""
 
@@ -18,7 +20,7 @@ def add_scan_options(parser: argparse.ArgumentParser, has_restorer: bool = True)
     add(
         "--tip-half-angle-deg",
         type=float,
-        default=Tip.half_angle_deg,
+        default=TIP_HALF_ANGLE_DEG,
         help="angle between the tip's axis and its side (default: %(default)s)",
     )
     if has_restorer:
@@ -33,7 +35,7 @@ def add_scan_options(parser: argparse.ArgumentParser, has_restorer: bool = True)
 
 def scan_conditions(
     noise_sigma_nm: float, tip_radius_nm: float | None, tip_half_angle_deg: float, restorer: Path | None
-) -> ScanConditions:
+) -> "ScanConditions":
     """
     Return what the options say.
 
@@ -42,6 +44,9 @@ def scan_conditions(
     ValueError
         There is no such tip, or no restorer where one is needed.
     """
+    from afmsim.tip import Tip
+    from recon.scan_cleaning import ScanConditions
+
     if tip_radius_nm is None:
         return ScanConditions(noise_sigma_nm)
     tip = Tip(tip_radius_nm, tip_half_angle_deg)

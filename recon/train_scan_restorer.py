@@ -12,8 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from hpc.logs import set_up_logging
 from recon.scan_options import add_scan_options, scan_conditions
 from recon.train_carve_refiner import split_indices, thinned
@@ -67,6 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def train(arguments: argparse.Namespace) -> None:
     """Make the images, train, write the weights after each epoch."""
+    import numpy as np
     import torch
 
     from afmsim.dataset import open_dataset
@@ -119,6 +118,7 @@ def make_images(
     image_nm, upper_nm, height_nm, pixel_size_nm
         float16 `(image, row, col)` three times, and float32 `(image,)`.
     """
+    import numpy as np
     import torch
 
     from recon.scan_cleaning import averaged_body, quick_images, required_tip
@@ -144,8 +144,9 @@ def restorer_loss(
     pixel_size_nm: "torch.Tensor",
 ) -> "torch.Tensor":
     """Return cross entropy of body and substrate where the bound leaves it open, plus the error of body heights."""
-    from recon.scan_restorer import OPEN_ABOVE_NM
     from torch.nn.functional import binary_cross_entropy_with_logits, smooth_l1_loss
+
+    from recon.scan_restorer import OPEN_ABOVE_NM
 
     body, restored_nm = model(image_nm, upper_nm, pixel_size_nm)
     is_body, is_open = (height_nm > 0).float(), (upper_nm > OPEN_ABOVE_NM).float()
@@ -171,7 +172,9 @@ def _outline_iou(model: "ScanRestorer", images: "tuple[torch.Tensor, ...]") -> f
     model.eval()
     scores = []
     with torch.inference_mode():
-        for image_nm, upper_nm, height_nm, pixel_size_nm in zip(*(torch.split(part, 16) for part in images), strict=True):
+        for image_nm, upper_nm, height_nm, pixel_size_nm in zip(
+            *(torch.split(part, 16) for part in images), strict=True
+        ):
             body, _ = model(image_nm.float(), upper_nm.float(), pixel_size_nm)
             found, true = (body > 0) & (upper_nm > OPEN_ABOVE_NM), height_nm > 0
             scores.append((found & true).sum(dim=(1, 2)) / (found | true).sum(dim=(1, 2)).clamp(min=1))
