@@ -79,7 +79,13 @@ def train(arguments: argparse.Namespace) -> None:
         arguments.noise_sigma_nm, arguments.tip_radius_nm, arguments.tip_half_angle_deg, arguments.restorer
     )
     training, validation = split_indices(dataset, arguments)
-    training = thinned(training if conditions.tip is None else training[1::2], arguments.max_proteins)
+    if conditions.tip is not None:
+        if len(training) < 2:
+            raise ValueError(
+                "got one training protein, expected two: the restorer and the refiner learn from different ones"
+            )
+        training = training[1::2]
+    training = thinned(training, arguments.max_proteins)
     validation = thinned(validation, arguments.max_proteins // 8)
     samples = make_samples(dataset, training, arguments.samples_per_protein, arguments.seed, conditions)
     held_out = make_samples(dataset, validation, 2, arguments.seed, conditions)

@@ -23,7 +23,7 @@ TIP_OPTIONS = ["--tip-radius-nm", "1", "--noise-sigma-nm", "0.3"]
 
 @pytest.fixture(scope="module")
 def shape_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_shape_store(tmp_path_factory.mktemp("shapes") / "shapes.zarr", ("1kjy", "1lmb", "2trc"), 3)
+    return write_shape_store(tmp_path_factory.mktemp("shapes") / "shapes.zarr", ("1aar", "1lmb", "1na0", "5cro"), 3)
 
 
 @pytest.mark.parametrize("image_size", [64, 60])
