@@ -79,7 +79,9 @@ class PairSearches:
         return self._found[source, target]
 
 
-def register(heights_nm: np.ndarray, pixel_size_nm: float, height_error_nm: float = 0.0) -> Registration:
+def register(
+    heights_nm: np.ndarray, pixel_size_nm: float, height_error_nm: float = 0.0, upper_nm: np.ndarray | None = None
+) -> Registration:
     """
     Find the poses of views whose orientations and offsets are unknown.
 
@@ -91,13 +93,16 @@ def register(heights_nm: np.ndarray, pixel_size_nm: float, height_error_nm: floa
         Edge of a pixel.
     height_error_nm
         A point that lies this much above a surface speaks not against a pose, as with noise or a blunt tip.
+    upper_nm
+        float `(view, row, col)`: what no surface lies above, where heights are a guess, as those restored from under a
+        blunt tip; only points above that speak against a pose.
 
     Raises
     ------
     ValueError
         The images are not square, or one shows nothing above the substrate.
     """
-    stack = prepare_views(heights_nm, pixel_size_nm, height_error_nm)
+    stack = prepare_views(heights_nm, pixel_size_nm, height_error_nm, upper_nm)
     search = PairSearches(stack)
     placed = arrange(stack, search)
     if stack.num_views == 1:

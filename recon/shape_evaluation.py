@@ -129,7 +129,7 @@ def _found_poses(seen: SeenProtein, num_views: int, folder: Path) -> tuple[Regis
         with np.load(path) as kept:
             return Registration(kept["rotations"], kept["offsets_nm"], kept["confidence"]), float(kept["elapsed_s"])
     started = time.perf_counter()
-    found = register(seen.heights_nm[:num_views], seen.pixel_size_nm, seen.height_error_nm)
+    found = register(seen.heights_nm[:num_views], seen.pixel_size_nm, seen.height_error_nm, seen.upper_nm[:num_views])
     elapsed_s = time.perf_counter() - started
     with atomic_write(path) as temporary:
         np.savez(

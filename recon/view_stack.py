@@ -52,7 +52,7 @@ class ViewStack:
     support_maps: np.ndarray
     """float32 `(view, y, x)`: the same over the direction's y and x from -1 to 1"""
     ceilings: np.ndarray
-    """float32 `(view, row, col)`: the highest height among a pixel and its eight neighbours"""
+    """float32 `(view, row, col)`: the highest that a surface can be at a pixel and its eight neighbours"""
 
     @property
     def num_views(self) -> int:
@@ -75,7 +75,9 @@ def fit_arrays(stack: ViewStack, num_points: int) -> FitArrays:
     )
 
 
-def prepare_views(heights_nm: np.ndarray, pixel_size_nm: float, height_error_nm: float = 0.0) -> ViewStack:
+def prepare_views(
+    heights_nm: np.ndarray, pixel_size_nm: float, height_error_nm: float = 0.0, upper_nm: np.ndarray | None = None
+) -> ViewStack:
     """
     Prepare the views of one protein.
 
@@ -87,6 +89,8 @@ def prepare_views(heights_nm: np.ndarray, pixel_size_nm: float, height_error_nm:
         Edge of a pixel.
     height_error_nm
         Points so far above a surface do not break it.
+    upper_nm
+        float `(view, row, col)`: what no surface lies above, where heights are a guess; points break only that.
 
     Raises
     ------
@@ -99,7 +103,11 @@ def prepare_views(heights_nm: np.ndarray, pixel_size_nm: float, height_error_nm:
     heights = np.ascontiguousarray(heights_nm / cell_nm, dtype=np.float32)
     pixel_cells = 1 / pixels_per_cell
     num_levels = int(np.ceil(heights.max())) + 2 * MARGIN_CELLS
-    views = [_prepare_view(view, pixel_cells, pixels_per_cell, num_levels) for view in heights]
+    bounds = heights if upper_nm is None else np.asarray(upper_nm / cell_nm, dtype=np.float32)
+    views = [
+        _prepare_view(view, bound, pixel_cells, pixels_per_cell, num_levels)
+        for view, bound in zip(heights, bounds, strict=True)
+    ]
     allowance = EXACT_ALLOWANCE_CELLS + height_error_nm / cell_nm
     return ViewStack(cell_nm, allowance, heights, pixel_cells, *(np.stack(parts) for parts in zip(*views, strict=True)))
 
@@ -113,7 +121,7 @@ def _check_heights(heights_nm: np.ndarray) -> None:
 
 
 def _prepare_view(
-    heights: np.ndarray, pixel_cells: float, pixels_per_cell: int, num_levels: int
+    heights: np.ndarray, bound: np.ndarray, pixel_cells: float, pixels_per_cell: int, num_levels: int
 ) -> tuple[np.ndarray, ...]:
     """Return centre, points, normals, distance, corner, supports, support map and ceiling of one view."""
     from scipy.ndimage import maximum_filter
@@ -128,7 +136,7 @@ def _prepare_view(
     chosen = np.random.default_rng(0).permutation(len(surface))[np.arange(NUM_POINTS) % len(surface)]
     distance, corner = allowed_distance(heights, pixels_per_cell, num_levels)
     supports, support_map = _support_functions(surface)
-    ceiling = maximum_filter(heights, size=3)
+    ceiling = maximum_filter(bound, size=3)
     arrays = (center, surface[chosen], normals[chosen], distance, corner - center, supports, support_map, ceiling)
     return tuple(np.asarray(array, dtype=np.float32) for array in arrays)
 

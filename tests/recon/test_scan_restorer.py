@@ -15,6 +15,7 @@ from recon.scan_restorer import OPEN_ABOVE_NM, ScanRestorer, load_restorer, rest
 from recon.tip_erosion import upper_bound
 from recon.train_carve_refiner import main as train_refiner_main
 from recon.train_scan_restorer import main as train_restorer_main
+from recon.view_stack import prepare_views
 from tests.helpers.height_views import sphere_heights
 from tests.helpers.shape_store import write_shape_store
 
@@ -94,3 +95,13 @@ def test_training_and_evaluation_under_a_tip_end_to_end(
     clean = ["--method", "register+refine", "--views", "2", "--max-proteins", "1", *store, "--out", table]
     assert evaluate_main([*clean, "--refiner", refiner]) == 2
     assert "trained with the same tip" in capsys.readouterr().err
+
+
+def test_a_point_breaks_only_the_bound_where_there_is_one() -> None:
+    heights_nm = sphere_heights(2.0, 48, 0.2)[None]
+    bound_nm = np.maximum(heights_nm, 1.0)
+    guessed, bounded = prepare_views(heights_nm, 0.2), prepare_views(heights_nm, 0.2, 0.0, bound_nm)
+    assert guessed.ceilings[0, 0, 0] == 0
+    assert bounded.ceilings[0, 0, 0] == pytest.approx(1.0 / bounded.cell_nm)
+    np.testing.assert_array_equal(guessed.points, bounded.points)
+    np.testing.assert_array_equal(guessed.distance, bounded.distance)
