@@ -14,6 +14,7 @@ from afmsim.dataset import open_dataset
 from recon.distributed import Ranks
 from recon.evaluate import evaluate, main
 from recon.loading.training_data import ProteinData
+from recon.poses.scan_cleaning import ScanConditions
 from recon.shapes.chosen_methods import refinement
 from recon.shapes.evaluate_shapes import evaluate_shapes
 from recon.shapes.mean_shape_method import body_in_random_view, mean_shape_method
@@ -141,7 +142,7 @@ def test_a_run_that_was_never_scored_gets_the_same_threshold(store: Path, run: P
 
 def test_the_network_sees_what_it_was_trained_on(store: Path) -> None:
     dataset, task = open_dataset(store), ShapeTask(store, ["known"], [NUM_VIEWS])
-    seen = seen_for_task(dataset, task, 1)
+    seen = seen_for_task(dataset, task, ScanConditions(), 1)
     order = evaluation_order(0, NAMES[1], NUM_VIEWS)
     np.testing.assert_allclose(network_images(seen, 2, 32), ProteinData(store, 32).images(1, order[:2]), rtol=1e-3)
 
@@ -187,7 +188,7 @@ def test_a_run_in_the_frame_of_the_view_is_scored_by_the_stored_body_turned_abou
     from afmsim.voxelize import downsample_majority
 
     dataset, task = open_dataset(store), ShapeTask(store, ["known"], [1])
-    seen = seen_for_task(dataset, task, 2)
+    seen = seen_for_task(dataset, task, ScanConditions(), 2)
     fine = dataset.occupancy_fine(2).astype(np.float32)
     rotation = dataset.view_rotations(2)[evaluation_order(0, NAMES[2], NUM_VIEWS)[0]]
     inverse_zyx = rotation.T[::-1, ::-1]
@@ -203,7 +204,7 @@ def test_the_mean_shape_is_the_mean_of_bodies_in_the_frame_of_a_view(store: Path
     dataset, task = open_dataset(store), ShapeTask(store, ["known"], [1])
     bodies = [body_in_random_view(dataset, protein, 32, 0) for protein in range(3)]
     for protein, body in enumerate(bodies):  # turned once more on a coarse grid
-        assert overlap(body, seen_for_task(dataset, task, protein).truth) > 0.75
+        assert overlap(body, seen_for_task(dataset, task, ScanConditions(), protein).truth) > 0.75
     method = mean_shape_method(dataset, [0, 1, 2], 32, 0, Ranks())
     np.testing.assert_allclose(method.probability, np.mean(bodies, axis=0), atol=1e-6)
 
