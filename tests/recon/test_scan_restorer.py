@@ -103,7 +103,7 @@ def test_training_and_evaluation_under_a_tip_end_to_end(
     refining = ["--out", refiner, "--samples-per-protein", "1", "--restorer", restorer]
     assert train_refiner_main([*refining, *short]) == 0
     scoring = ["--method", "known", "register", "register+refine", "--views", "2", "--max-proteins", "1"]
-    arguments = [*scoring, *TIP_OPTIONS, *store, "--out", table]
+    arguments = [*scoring, *TIP_OPTIONS, *store, "--restorer", restorer, "--out", table]
     assert evaluate_main([*arguments, "--refiner", refiner]) == 0
     with Path(table).open(newline="") as file:
         rows = list(csv.DictReader(file))
