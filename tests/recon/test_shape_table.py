@@ -1,6 +1,7 @@
 """One table of all methods: same proteins and views, any number of ranks, broken proteins, killed runs."""
 
 import csv
+import json
 import shutil
 import signal
 import subprocess
@@ -270,6 +271,10 @@ def test_scores_of_other_settings_are_not_taken_over(
 ) -> None:
     options = arguments_of(store, tmp_path / "t.csv", "--method", "known", "--views", "1", "--max-proteins", "1")
     assert main(options) == 0
+    settings = json.loads((tmp_path / "t_poses" / "settings.json").read_text())
+    assert list(settings) == ["dataset", "target_size", "noise_sigma_nm", "seed"]
+    assert main([*options, "--tip-radius-nm", "1"]) == 2
+    assert "tip_radius_nm was null and is now 1.0" in capsys.readouterr().err
     assert main([*options, "--noise-sigma-nm", "0.1"]) == 2
     assert "noise_sigma_nm was 0.0 and is now 0.1; choose another --out" in capsys.readouterr().err
 
