@@ -245,7 +245,7 @@ def test_a_killed_evaluation_goes_on_after_its_last_protein(store: Path, tmp_pat
     options = arguments_of(store, out, "--method", "known", "--views", "1")
     program = (
         "import os, signal, sys\n"
-        "from recon import evaluate, shape_scoring\n"
+        "from recon import evaluate\nfrom recon.shapes import shape_scoring\n"
         "old = shape_scoring.score_answer\n"
         "def score(seen, *rest):\n"
         f"    if seen.protein_id == {NAMES[2]!r}: os.kill(os.getpid(), signal.SIGKILL)\n"
