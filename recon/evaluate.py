@@ -65,7 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
         nargs="+",
         choices=(NETWORK, *SHAPE_METHODS),
         help="how shapes are predicted; all but network may be given together (default: network with --run, else "
-        "register+refine, or register where the package lacks the refiner's weights)",
+        "register+refine, or register where the package lacks the refiner's weights, as for a tip)",
     )
     add(
         "--views",
@@ -119,7 +119,7 @@ def _evaluate_shapes(arguments: argparse.Namespace) -> int:
         )
     from recon.shapes.evaluate_shapes import evaluate_shapes
 
-    task = shape_task(arguments, arguments.method or default_methods())
+    task = shape_task(arguments, arguments.method or default_methods(arguments))
     table = evaluate_shapes(task, arguments.out)
     for row in table.rows:
         logger.info(

@@ -81,7 +81,11 @@ class PairSearches:
 
 
 def register(
-    heights_nm: np.ndarray, pixel_size_nm: float, height_error_nm: float = 0.0, xp: ModuleType = np
+    heights_nm: np.ndarray,
+    pixel_size_nm: float,
+    height_error_nm: float = 0.0,
+    xp: ModuleType = np,
+    upper_nm: np.ndarray | None = None,
 ) -> Registration:
     """
     Find the poses of views whose orientations and offsets are unknown.
@@ -96,13 +100,16 @@ def register(
         A point that lies this much above a surface speaks not against a pose, as with noise or a blunt tip.
     xp
         numpy for the CPU, cupy for the GPU.
+    upper_nm
+        float `(view, row, col)`: what no surface lies above, where heights are a guess, as those restored from under a
+        blunt tip; only points above that speak against a pose.
 
     Raises
     ------
     ValueError
         The images are not square, or one shows nothing above the substrate.
     """
-    stack = prepare_views(heights_nm, pixel_size_nm, height_error_nm, xp)
+    stack = prepare_views(heights_nm, pixel_size_nm, height_error_nm, xp, upper_nm)
     loops = pose_loops(stack, xp)
     search = PairSearches(loops)
     placed = arrange(loops, search)

@@ -3,7 +3,9 @@ Train the network that refines carved volumes, on the training proteins of a dat
 
 The proteins are split by cluster as recon.train splits them; validation proteins decide nothing, their IoU is
 printed after each epoch. Poses are the true ones, which registration finds to a fraction of a degree on clean height
-maps, and for some samples wrong by up to a degree.
+maps, and for some samples wrong by up to a degree. With --tip-radius-nm, views are scanned by a blunt tip and restored
+(recon.poses.scan_restorer), and all poses are wrong, as those are that registration finds under a tip. It then learns
+from every other training protein only, those that the restorer has not learned from.
 """
 
 import argparse
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpc.logs import set_up_logging
+from recon.poses.scan_options import add_scan_options, scan_conditions
 
 if TYPE_CHECKING:
     import torch
@@ -45,6 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--learning-rate", type=float, default=3e-3, help="highest rate of one cycle (default: %(default)s)")
     add("--validation-fraction", type=float, default=0.2, help="share that validates (default: %(default)s)")
     add("--test-fraction", type=float, default=0.1, help="share that is left out (default: %(default)s)")
+    add_scan_options(parser)
     add("--seed", type=int, default=0, help="seed of the split, the samples and the weights (default: %(default)s)")
     return parser
 
@@ -71,13 +75,24 @@ def train(arguments: argparse.Namespace) -> None:
     from recon.shapes.carve_samples import batches, make_samples
 
     dataset = open_dataset(arguments.store)
-    training, validation = _split_indices(dataset, arguments)
-    samples = make_samples(dataset, training, arguments.samples_per_protein, arguments.seed)
-    held_out = make_samples(dataset, validation, 2, arguments.seed)
+    conditions = scan_conditions(
+        arguments.noise_sigma_nm, arguments.tip_radius_nm, arguments.tip_half_angle_deg, arguments.restorer
+    )
+    training, validation = split_indices(dataset, arguments)
+    if conditions.tip is not None:
+        if len(training) < 2:
+            raise ValueError(
+                "got one training protein, expected two: the restorer and the refiner learn from different ones"
+            )
+        training = training[1::2]
+    training = thinned(training, arguments.max_proteins)
+    validation = thinned(validation, arguments.max_proteins // 8)
+    samples = make_samples(dataset, training, arguments.samples_per_protein, arguments.seed, conditions)
+    held_out = make_samples(dataset, validation, 2, arguments.seed, conditions)
     logger.info("%d samples of %d proteins, %d of %d validate", len(samples[0]), len(training), *_sizes(held_out, 2))
     torch.manual_seed(arguments.seed)
     rng = np.random.default_rng(arguments.seed)
-    model = CarveRefiner()
+    model = CarveRefiner(samples[0].shape[1])
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=1e-4)
     num_batches = -(-len(samples[0]) // arguments.batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -109,8 +124,8 @@ def refiner_loss(logits: "torch.Tensor", occupancy: "torch.Tensor") -> "torch.Te
     return cross_entropy + (1 - intersection / union.clamp(min=1)).mean()
 
 
-def _split_indices(dataset: "Dataset", arguments: argparse.Namespace) -> tuple[list[int], list[int]]:
-    """Return the indices of training and validation proteins."""
+def split_indices(dataset: "Dataset", arguments: argparse.Namespace) -> tuple[list[int], list[int]]:
+    """Return the indices of training proteins, at most `MAX_RELATIVES` of a family, and of validation proteins."""
     from recon.split import split_proteins
 
     done = [int(index) for index in dataset.done_indices]
@@ -125,11 +140,10 @@ def _split_indices(dataset: "Dataset", arguments: argparse.Namespace) -> tuple[l
         num_taken[family[name] or name] += 1
         if num_taken[family[name] or name] <= MAX_RELATIVES:
             training.append(position[name])
-    validation = [position[name] for name in split.validation]
-    return _thinned(training, arguments.max_proteins), _thinned(validation, arguments.max_proteins // 8)
+    return training, [position[name] for name in split.validation]
 
 
-def _thinned(indices: list[int], most: int) -> list[int]:
+def thinned(indices: list[int], most: int) -> list[int]:
     """Return at most so many of the indices, evenly spread."""
     return indices[:: -(-len(indices) // most)] if indices else []
 

@@ -59,7 +59,7 @@ class ViewStack:
     support_maps: np.ndarray
     """float32 `(view, y, x)`: the same over the direction's y and x from -1 to 1"""
     ceilings: np.ndarray
-    """float32 `(view, row, col)`: the highest height among a pixel and its eight neighbours"""
+    """float32 `(view, row, col)`: the highest that a surface can be at a pixel and its eight neighbours"""
 
     @property
     def num_views(self) -> int:
@@ -83,7 +83,11 @@ def fit_arrays(stack: ViewStack, num_points: int) -> FitArrays:
 
 
 def prepare_views(
-    heights_nm: np.ndarray, pixel_size_nm: float, height_error_nm: float = 0.0, xp: ModuleType = np
+    heights_nm: np.ndarray,
+    pixel_size_nm: float,
+    height_error_nm: float = 0.0,
+    xp: ModuleType = np,
+    upper_nm: np.ndarray | None = None,
 ) -> ViewStack:
     """
     Prepare the views of one protein.
@@ -98,6 +102,8 @@ def prepare_views(
         Points so far above a surface do not break it.
     xp
         What computes the distance grids: numpy on the CPU, cupy on the GPU.
+    upper_nm
+        float `(view, row, col)`: what no surface lies above, where heights are a guess; points break only that.
 
     Raises
     ------
@@ -108,11 +114,12 @@ def prepare_views(
     pixels_per_cell = -(-heights_nm.shape[1] // MAX_CELLS)
     cell_nm = pixel_size_nm * pixels_per_cell
     heights = np.ascontiguousarray(heights_nm / cell_nm, dtype=np.float32)
+    bounds = heights if upper_nm is None else np.asarray(upper_nm / cell_nm, dtype=np.float32)
     pixel_cells = 1 / pixels_per_cell
     distance, corner = allowed_distances(heights, pixels_per_cell, xp)
     prepare = partial(_prepare_view, pixel_cells=pixel_cells, corner=corner)
     with _threads() as threads:
-        views = list(threads.map(prepare, heights))
+        views = list(threads.map(prepare, heights, bounds))
     center, points, normals, corners, *supports_and_ceilings = (np.stack(parts) for parts in zip(*views, strict=True))
     allowance = EXACT_ALLOWANCE_CELLS + height_error_nm / cell_nm
     return ViewStack(
@@ -133,7 +140,9 @@ def _check_heights(heights_nm: np.ndarray) -> None:
         raise ValueError(f"view {empty[0]} shows nothing above the substrate; leave it out or lower the threshold")
 
 
-def _prepare_view(heights: np.ndarray, pixel_cells: float, corner: np.ndarray) -> tuple[np.ndarray, ...]:
+def _prepare_view(
+    heights: np.ndarray, bound: np.ndarray, pixel_cells: float, corner: np.ndarray
+) -> tuple[np.ndarray, ...]:
     """Return centre, points, normals, corner, supports, support map and ceiling of one view."""
     from scipy.ndimage import maximum_filter
 
@@ -146,7 +155,7 @@ def _prepare_view(heights: np.ndarray, pixel_cells: float, corner: np.ndarray) -
     chosen = np.random.default_rng(0).permutation(len(surface))[np.arange(NUM_POINTS) % len(surface)]
     normals = _normals(heights, pixel_cells, row[chosen], col[chosen])
     supports, support_map = _support_functions(surface)
-    ceiling = maximum_filter(heights, size=3)
+    ceiling = maximum_filter(bound, size=3)
     arrays = (center, surface[chosen], normals, corner - center, supports, support_map, ceiling)
     return tuple(np.asarray(array, dtype=np.float32) for array in arrays)
 

@@ -16,6 +16,8 @@ from hpc.atomic_file import atomic_write
 from recon.carve import MAX_DEPTH_VOXELS, CarvedVolume
 
 NUM_CHANNELS = 6
+NUM_BOUND_CHANNELS = 3
+"""More of them where an upper bound is known beside the heights, as under a blunt tip."""
 WIDTHS = (8, 16, 32)
 """Channels at the grid's own resolution, at a half and at a quarter of it."""
 REFINED_SIZE = 32
@@ -23,24 +25,38 @@ REFINED_SIZE = 32
 _MANY_VIEWS = 25
 
 
-def evidence_channels(carved: CarvedVolume, num_views: int) -> np.ndarray:
+def num_channels(has_tip: bool) -> int:
+    """Return how many channels the evidence has."""
+    return NUM_CHANNELS + NUM_BOUND_CHANNELS * has_tip
+
+
+def evidence_channels(carved: CarvedVolume, num_views: int, bound: CarvedVolume | None = None) -> np.ndarray:
     """
     Return what the network reads, float32 `(channel, z, y, x)`.
 
     Share left, least, second least and mean depth, share of contacts, and the number of views on a scale of roots.
+
+    Parameters
+    ----------
+    bound
+        Carved by upper bounds of the heights, where heights are uncertain: adds its share left, least and mean depth.
     """
     depths = [depth / MAX_DEPTH_VOXELS for depth in (carved.least_depth, carved.second_depth, carved.mean_depth)]
     views = np.full_like(carved.share, np.sqrt(num_views / _MANY_VIEWS))
-    return np.stack([carved.share, *depths, carved.contact_share, views]).astype(np.float32)
+    channels = [carved.share, *depths, carved.contact_share, views]
+    if bound is not None:
+        channels += [bound.share, bound.least_depth / MAX_DEPTH_VOXELS, bound.mean_depth / MAX_DEPTH_VOXELS]
+    return np.stack(channels).astype(np.float32)
 
 
 class CarveRefiner(nn.Module):
     """Evidence `(batch, channel, z, y, x)` to logits of occupancy `(batch, z, y, x)`; edges a multiple of 4."""
 
-    def __init__(self) -> None:
+    def __init__(self, num_channels: int = NUM_CHANNELS) -> None:
         super().__init__()
         fine, middle, coarse = WIDTHS
-        self.encode_fine = _two_convolutions(NUM_CHANNELS, fine)
+        self.num_channels = num_channels
+        self.encode_fine = _two_convolutions(num_channels, fine)
         self.encode_middle = _two_convolutions(fine, middle)
         self.encode_coarse = _two_convolutions(middle, coarse)
         self.decode_middle = _two_convolutions(coarse + middle, middle)
@@ -68,11 +84,31 @@ def _two_convolutions(num_in: int, num_out: int) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def refined_probability(model: CarveRefiner, carved: CarvedVolume, num_views: int) -> np.ndarray:
-    """Return the probability of occupancy, float32 `(z, y, x)`."""
-    evidence = torch.from_numpy(evidence_channels(carved, num_views))[None]
+def refined_probability(
+    model: CarveRefiner, carved: CarvedVolume, num_views: int, bound: CarvedVolume | None = None
+) -> np.ndarray:
+    """
+    Return the probability of occupancy, float32 `(z, y, x)`.
+
+    Raises
+    ------
+    ValueError
+        The network was trained with an upper bound and there is none, or the other way round.
+    """
+    channels = evidence_channels(carved, num_views, bound)
+    check_channels(model, len(channels))
+    evidence = torch.from_numpy(channels)[None]
     with torch.inference_mode():
         return torch.sigmoid(model(evidence))[0].numpy()
+
+
+def check_channels(model: CarveRefiner, num_channels: int) -> None:
+    """Raise ValueError if a network was trained on other evidence."""
+    if num_channels != model.num_channels:
+        raise ValueError(
+            f"got {num_channels} channels of evidence for a refiner of {model.num_channels}; name by --refiner "
+            "one that was trained with the same tip, or with none where there is none"
+        )
 
 
 def default_refiner_path() -> Path:
@@ -99,9 +135,10 @@ def load_refiner(path: Path) -> CarveRefiner:
         raise ValueError(
             f"got no refiner at {path}; train one with python -m recon.train_carve_refiner, and name it with --refiner"
         )
-    model = CarveRefiner()
     try:
-        model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    except RuntimeError as error:
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+        model = CarveRefiner(weights["encode_fine.0.weight"].shape[1])
+        model.load_state_dict(weights)
+    except (RuntimeError, LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} holds no refiner of this version; train it again") from error
     return model.eval()

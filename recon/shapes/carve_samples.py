@@ -1,14 +1,17 @@
 """What the carve refiner learns from: carved volumes of training proteins with their truth, made once, then turned."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from types import EllipsisType
 
 import numpy as np
 import torch
 
 from afmsim.dataset import Dataset
 from recon.carve import carve
+from recon.poses.scan_cleaning import CleanViews, ScanConditions, quickly_scanned_views
 from recon.poses.true_poses import relative_to_first, true_poses
-from recon.shapes.carve_refiner import NUM_CHANNELS, evidence_channels
+from recon.shapes.carve_refiner import NUM_CHANNELS, evidence_channels, num_channels
 from recon.shapes.volume_frame import frame_of_view, occupancy_in_frame
 
 VIEW_COUNTS = (1, 2, 3, 3, 4, 5, 5, 6, 8, 8, 10, 15, 25)
@@ -16,10 +19,13 @@ VIEW_COUNTS = (1, 2, 3, 3, 4, 5, 5, 6, 8, 8, 10, 15, 25)
 PERTURBED_SHARE = 0.3
 """Share of the samples whose poses are made wrong, so that the network does not trust them blindly."""
 MAX_ERROR_DEG, MAX_ERROR_VOXELS = 1.5, 0.3
+TIP_VIEW_COUNTS = (1, 3, 5, 8, 8, 8, 8, 8)
+TIP_MAX_ERROR_DEG, TIP_MAX_ERROR_VOXELS = 3.0, 1.3
+"""The same where a tip blurs what poses are found by: errors of offsets that registration finds there."""
 
 
 def make_samples(
-    dataset: Dataset, proteins: Sequence[int], samples_per_protein: int, seed: int
+    dataset: Dataset, proteins: Sequence[int], samples_per_protein: int, seed: int, conditions: ScanConditions
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """
     Carve each protein several times, each time in the frame of another view and with another number of views.
@@ -31,50 +37,80 @@ def make_samples(
     """
     size = dataset.target_size
     num_samples = len(proteins) * samples_per_protein
-    evidence = torch.empty((num_samples, NUM_CHANNELS, size, size, size), dtype=torch.float16)
+    evidence = torch.empty(
+        (num_samples, num_channels(conditions.tip is not None), size, size, size), dtype=torch.float16
+    )
     occupancy = torch.empty((num_samples, size, size, size), dtype=torch.uint8)
     for position, protein in enumerate(proteins):
         rng = np.random.default_rng([seed, protein])
         fine = dataset.occupancy_fine(protein)
-        heights_nm = dataset.heights_nm(protein)
+        indices = _indices_of_views(dataset.num_views, conditions, rng)
+        scanned = quickly_scanned_views(
+            dataset.heights_nm(protein, indices), float(dataset.pixel_size_nm[protein]), conditions, protein
+        )
         for repeat in range(samples_per_protein):
             sample = position * samples_per_protein + repeat
-            num_views = min(int(rng.choice(VIEW_COUNTS)), dataset.num_views)
-            views = rng.permutation(dataset.num_views)[:num_views]
-            channels, truth = _make_sample(dataset, protein, fine, heights_nm[views], views, rng)
+            num_views = min(int(rng.choice(_view_counts(conditions))), len(indices))
+            chosen = rng.permutation(len(indices))[:num_views]
+            channels, truth = _make_sample(dataset, protein, fine, _some_of(scanned, chosen), indices[chosen], rng)
             evidence[sample] = torch.from_numpy(channels)
             occupancy[sample] = torch.from_numpy(truth)
     return evidence, occupancy
+
+
+def _view_counts(conditions: ScanConditions) -> tuple[int, ...]:
+    return VIEW_COUNTS if conditions.tip is None else TIP_VIEW_COUNTS
+
+
+def _indices_of_views(num_views: int, conditions: ScanConditions, rng: np.random.Generator) -> np.ndarray:
+    """Return the views that samples are drawn from: all, but under a tip, whose scans are slow, no more than needed."""
+    if conditions.tip is None:
+        return np.arange(num_views)
+    return rng.permutation(num_views)[: max(TIP_VIEW_COUNTS)]
+
+
+def _some_of(views: CleanViews, chosen: np.ndarray) -> CleanViews:
+    upper_nm = None if views.upper_nm is None else views.upper_nm[chosen]
+    return replace(views, heights_nm=views.heights_nm[chosen], upper_nm=upper_nm)
 
 
 def _make_sample(
     dataset: Dataset,
     protein: int,
     fine: np.ndarray,
-    heights_nm: np.ndarray,
-    views: np.ndarray,
+    views: CleanViews,
+    indices: np.ndarray,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return evidence and truth in the frame of the first of some views."""
-    size, pixel_size_nm = dataset.target_size, float(dataset.pixel_size_nm[protein])
-    rotations, offsets_nm = true_poses(dataset, protein, views, fine)
-    frame = frame_of_view(heights_nm[0], pixel_size_nm)
+    size = dataset.target_size
+    rotations, offsets_nm = true_poses(dataset, protein, indices, fine)
+    frame = frame_of_view(views.heights_nm[0], views.pixel_size_nm)
     truth = occupancy_in_frame(fine, float(dataset.voxel_size_nm[protein]), rotations[0], offsets_nm[0], frame, size)
     rotations, offsets_nm = relative_to_first(rotations, offsets_nm)
-    if rng.random() < PERTURBED_SHARE:
-        rotations, offsets_nm = _perturbed(rotations, offsets_nm, frame.voxel_size_nm(size), rng)
-    carved = carve(heights_nm, pixel_size_nm, rotations, offsets_nm, frame, size)
-    return evidence_channels(carved, len(views)), truth
+    has_tip = views.upper_nm is not None
+    if has_tip or rng.random() < PERTURBED_SHARE:
+        most = (TIP_MAX_ERROR_DEG, TIP_MAX_ERROR_VOXELS) if has_tip else (MAX_ERROR_DEG, MAX_ERROR_VOXELS)
+        rotations, offsets_nm = _perturbed(rotations, offsets_nm, frame.voxel_size_nm(size), *most, rng)
+    place = (views.pixel_size_nm, rotations, offsets_nm, frame, size)
+    carved = carve(views.heights_nm, *place)
+    bound = None if views.upper_nm is None else carve(views.upper_nm, *place)
+    return evidence_channels(carved, len(indices), bound), truth
 
 
 def _perturbed(
-    rotations: np.ndarray, offsets_nm: np.ndarray, voxel_size_nm: float, rng: np.random.Generator
+    rotations: np.ndarray,
+    offsets_nm: np.ndarray,
+    voxel_size_nm: float,
+    most_deg: float,
+    most_voxels: float,
+    rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Make all poses but the first wrong by a little."""
     from scipy.spatial.transform import Rotation
 
-    turns = np.radians(rng.uniform(0, MAX_ERROR_DEG)) * rng.standard_normal((len(rotations), 3)) / np.sqrt(3)
-    shifts = voxel_size_nm * rng.uniform(0, MAX_ERROR_VOXELS) * rng.standard_normal(offsets_nm.shape) / np.sqrt(3)
+    turns = np.radians(rng.uniform(0, most_deg)) * rng.standard_normal((len(rotations), 3)) / np.sqrt(3)
+    shifts = voxel_size_nm * rng.uniform(0, most_voxels) * rng.standard_normal(offsets_nm.shape) / np.sqrt(3)
     turns[0] = shifts[0] = 0
     return Rotation.from_rotvec(turns).as_matrix() @ rotations, offsets_nm + shifts
 
@@ -82,10 +118,28 @@ def _perturbed(
 def batches(
     evidence: torch.Tensor, occupancy: torch.Tensor, batch_size: int, rng: np.random.Generator
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Yield all samples once in random order, each batch turned about z by a random quarter; never mirrored."""
+    """
+    Yield all samples once in random order, each batch turned about z by a random quarter; never mirrored.
+
+    Samples under a tip, whose bodies fill little of the frame, are cut to where some evidence is left.
+    """
+    has_bound = evidence.shape[1] > NUM_CHANNELS
     order = rng.permutation(len(evidence))
     for start in range(0, len(order), batch_size):
         chosen = torch.from_numpy(order[start : start + batch_size])
         quarter = int(rng.integers(4))
-        turned = (torch.rot90(part[chosen].float(), quarter, dims=(-2, -1)) for part in (evidence, occupancy))
+        box = _box_of_bound(evidence[chosen, NUM_CHANNELS]) if has_bound else (...,)
+        turned = (torch.rot90(part[chosen][box].float(), quarter, dims=(-2, -1)) for part in (evidence, occupancy))
         yield next(turned), next(turned)
+
+
+def _box_of_bound(share: torch.Tensor) -> tuple[slice | EllipsisType, ...]:
+    """Return the box, edges a multiple of four, outside of which the bound has no share left in any sample."""
+    is_left = (share > 0).any(dim=0)
+    slices: list[slice | EllipsisType] = [...]
+    for axis in range(3):
+        others = [other for other in range(3) if other != axis]
+        hit = torch.nonzero(is_left.any(dim=others[1]).any(dim=others[0])).flatten()
+        first, last = (int(hit[0]), int(hit[-1])) if len(hit) else (0, 3)
+        slices.append(slice(first // 4 * 4, (last // 4 + 1) * 4))
+    return tuple(slices)

@@ -16,8 +16,8 @@ from recon.shapes.shape_method import VIEW_FRAME, ShapeAnswer
 
 FindPoses = Callable[[SeenProtein, int], tuple[Registration, float]]
 """Protein and number of views -> poses and the seconds that they took."""
-Refine = Callable[[CarvedVolume, int], np.ndarray]
-"""Carved volume and number of views -> probability float32 `(z, y, x)`."""
+Refine = Callable[[CarvedVolume, int, CarvedVolume | None], np.ndarray]
+"""Carved volume, number of views and what their upper bounds carve, if any -> probability float32 `(z, y, x)`."""
 
 
 @dataclass(frozen=True)
@@ -34,15 +34,13 @@ class CarvingMethod:
         found, elapsed_s = self.find_poses(seen, num_views)
         started = time.perf_counter()
         views = views_to_carve(found)
-        carved = carve(
-            seen.heights_nm[views],
-            seen.pixel_size_nm,
-            found.rotations[views],
-            found.offsets_nm[views],
-            seen.frame,
-            len(seen.truth),
-        )
-        probability = self.refine(carved, len(views)) if self.refine else carved.share
+        place = (seen.pixel_size_nm, found.rotations[views], found.offsets_nm[views], seen.frame, len(seen.truth))
+        carved = carve(seen.heights_nm[views], *place)
+        probability = carved.share
+        if self.refine:
+            upper_nm = seen.upper_of(views)
+            bound = None if upper_nm is None else carve(upper_nm, *place)
+            probability = self.refine(carved, len(views), bound)
         elapsed_s += time.perf_counter() - started
         return ShapeAnswer(probability, VIEW_FRAME, elapsed_s=elapsed_s, rotations=found.rotations)
 
@@ -73,7 +71,10 @@ class KeptPoses:
             with np.load(path) as kept:
                 return Registration(kept["rotations"], kept["offsets_nm"], kept["confidence"]), float(kept["elapsed_s"])
         started = time.perf_counter()
-        found = register(seen.heights_nm[:num_views], seen.pixel_size_nm, seen.height_error_nm, self.xp)
+        views = slice(num_views)
+        found = register(
+            seen.heights_nm[views], seen.pixel_size_nm, seen.height_error_nm, self.xp, seen.upper_of(views)
+        )
         elapsed_s = time.perf_counter() - started
         with atomic_write(path) as temporary:
             np.savez(

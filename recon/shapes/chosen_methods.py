@@ -1,5 +1,6 @@
 """The methods that a task asks for, ready to answer; what they cannot do is refused here, before any work."""
 
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -49,7 +50,7 @@ def _method(
     if name == REGISTER:
         return CarvingMethod(REGISTER, poses)
     if name == REFINE:
-        refine, identity = refinement(task.refiner, task.target_size)
+        refine, identity = refinement(task.refiner, task.target_size, task.has_tip)
         return CarvingMethod(REFINE, poses, refine, identity)
     if name == MEAN_SHAPE:
         from recon.shapes.mean_shape_method import mean_shape_method
@@ -66,23 +67,31 @@ def _method(
     return network_method(name, frame, runs, task.ordered_view_counts, scored, device, ranks)
 
 
-def refinement(path: Path | None, target_size: int) -> tuple[Refine, str]:
+def refinement(path: Path | None, target_size: int, has_tip: bool = False) -> tuple[Refine, str]:
     """
     Return the refiner as a function, and a digest of its weights; without a path, of those of the package.
 
     Raises
     ------
     ValueError
-        There are no weights, or they are for another grid.
+        There are no weights, or they are for another grid, or for a tip where there is none, or the other way round.
     """
-    from recon.shapes.carve_refiner import REFINED_SIZE, default_refiner_path, load_refiner, refined_probability
+    from recon.shapes.carve_refiner import (
+        REFINED_SIZE,
+        check_channels,
+        default_refiner_path,
+        load_refiner,
+        num_channels,
+        refined_probability,
+    )
     from recon.shapes.file_digest import file_digest
 
     path = path or default_refiner_path()
     if target_size != REFINED_SIZE:
         raise ValueError(_size_message(REFINE, REFINED_SIZE, target_size))
     model = load_refiner(path)
-    return lambda carved, num_views: refined_probability(model, carved, num_views), file_digest(path)
+    check_channels(model, num_channels(has_tip))
+    return partial(refined_probability, model), file_digest(path)
 
 
 def _size_message(name: str, size: int, target_size: int) -> str:

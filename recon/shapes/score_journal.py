@@ -57,7 +57,8 @@ class ScoreJournal:
         if not path.exists():
             write_text_atomically(path, json.dumps(settings, indent=2) + "\n")
             return
-        changed = differences(json.loads(path.read_text(encoding="utf-8")), settings)
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        changed = differences(kept, dict.fromkeys(kept) | settings)  # also what only the kept ones have, as a tip
         if changed:
             raise ValueError(
                 f"got other settings than {self._folder} was made with: {'; '.join(changed)}; choose another --out, or "

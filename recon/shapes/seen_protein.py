@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from afmsim.dataset import Dataset
-from recon.poses.scan_cleaning import clean_views
+from recon.poses.scan_cleaning import ScanConditions, scanned_views
 from recon.poses.true_poses import relative_to_first, true_poses
 from recon.shapes.shape_method import PDB_FRAME, TURNED_FRAME, VIEW_FRAME
 from recon.shapes.volume_frame import VolumeFrame, frame_of_view, occupancy_in_frame
@@ -35,6 +35,8 @@ class SeenProtein:
     """float32 `(view, row, col)`"""
     pixel_size_nm: float
     height_error_nm: float
+    upper_nm: np.ndarray | None
+    """float32 `(view, row, col)`: no surface lies above, where a blunt tip left that open; else none"""
     frame: VolumeFrame
     true_rotations: np.ndarray
     true_offsets_nm: np.ndarray
@@ -46,6 +48,10 @@ class SeenProtein:
     turned_truth: TrueBody
     """on the stored grid, turned about its middle by the first view"""
 
+    def upper_of(self, views: slice | np.ndarray) -> np.ndarray | None:
+        """Return what no surface of some views lies above, if there is more to say than their heights do."""
+        return None if self.upper_nm is None else self.upper_nm[views]
+
     def truth_in(self, frame: str) -> TrueBody:
         """Return the truth that an answer in this frame is compared with."""
         if frame == VIEW_FRAME:
@@ -54,10 +60,10 @@ class SeenProtein:
 
 
 def see_protein(
-    dataset: Dataset, protein_index: int, view_indices: np.ndarray, size: int, noise_sigma_nm: float = 0.0
+    dataset: Dataset, protein_index: int, view_indices: np.ndarray, size: int, conditions: ScanConditions
 ) -> SeenProtein:
     """
-    Read one protein's views, with noise if wanted, and turn its truth into the frame of the first of them.
+    Read one protein's views as they are scanned, and turn its truth into the frame of the first of them.
 
     Raises
     ------
@@ -65,9 +71,8 @@ def see_protein(
         A view shows no surface, a number is not finite, or the truth is empty.
     """
     fine = dataset.occupancy_fine(protein_index)
-    images_nm = dataset.heights_nm(protein_index, view_indices)
-    noise = np.random.default_rng(protein_index).normal(0, 1, images_nm.shape).astype(np.float32)
-    views = clean_views(images_nm + noise_sigma_nm * noise, float(dataset.pixel_size_nm[protein_index]), noise_sigma_nm)
+    heights_nm = dataset.heights_nm(protein_index, view_indices)
+    views = scanned_views(heights_nm, float(dataset.pixel_size_nm[protein_index]), conditions, protein_index)
     _check_heights(views.heights_nm, view_indices)
     rotations, offsets_nm = true_poses(dataset, protein_index, view_indices, fine)
     frame = frame_of_view(views.heights_nm[0], views.pixel_size_nm)
@@ -83,6 +88,7 @@ def see_protein(
         views.heights_nm,
         views.pixel_size_nm,
         views.height_error_nm,
+        views.upper_nm,
         frame,
         *relative_to_first(rotations, offsets_nm),
         truth,

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from recon.poses.scan_options import add_scan_options
 from recon.shapes.shape_task import REFINE, REGISTER, SPLITS, ShapeTask
 
 
@@ -25,7 +26,7 @@ def add_shape_options(parser: argparse.ArgumentParser) -> None:
         help="runs of recon.train --frame view for the method view; for each number of views the nearest run is taken",
     )
     add("--target-size", type=int, default=32, help="voxels per axis that methods predict (default: %(default)s)")
-    add("--noise-sigma-nm", type=float, default=0.0, help="noise added to each pixel of all views (default: none)")
+    add_scan_options(parser)
 
 
 def shape_task(arguments: argparse.Namespace, methods: Sequence[str]) -> ShapeTask:
@@ -51,15 +52,24 @@ def shape_task(arguments: argparse.Namespace, methods: Sequence[str]) -> ShapeTa
         max_proteins=arguments.max_proteins,
         exclude=_resolved(arguments.exclude),
         noise_sigma_nm=arguments.noise_sigma_nm,
+        tip_radius_nm=arguments.tip_radius_nm,
+        tip_half_angle_deg=arguments.tip_half_angle_deg,
+        restorer=_resolved(arguments.restorer),
         seed=arguments.seed,
         device=arguments.device,
     )
 
 
-def default_methods() -> list[str]:
-    """Return what is scored when nothing is said: registration, refined where the package has its weights."""
+def default_methods(arguments: argparse.Namespace) -> list[str]:
+    """
+    Return what is scored when nothing is said: registration, refined where there are weights for it.
+
+    Those of the package are for views without a tip.
+    """
     from recon.shapes.carve_refiner import default_refiner_path
 
+    if arguments.tip_radius_nm is not None:
+        return [REFINE if arguments.refiner else REGISTER]
     return [REFINE if default_refiner_path().is_file() else REGISTER]
 
 

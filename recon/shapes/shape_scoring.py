@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from afmsim.dataset import Dataset
 from hpc.progress import Progress
 from recon.distributed import Ranks
+from recon.poses.scan_cleaning import ScanConditions
 from recon.shapes.score_journal import ScoreJournal, ScoreKey
 from recon.shapes.seen_protein import SeenProtein, see_protein
 from recon.shapes.shape_method import ShapeMethod
@@ -26,15 +27,16 @@ class ShapeFailure:
     reason: str
 
 
-def seen_for_task(dataset: Dataset, task: ShapeTask, protein: int) -> SeenProtein:
-    """Return a protein with the views that the task draws."""
+def seen_for_task(dataset: Dataset, task: ShapeTask, conditions: ScanConditions, protein: int) -> SeenProtein:
+    """Return a protein with the views that the task draws, as they are scanned."""
     order = evaluation_order(task.seed, dataset.protein_ids[protein], dataset.num_views)
-    return see_protein(dataset, protein, order[: max(task.view_counts)], task.target_size, task.noise_sigma_nm)
+    return see_protein(dataset, protein, order[: max(task.view_counts)], task.target_size, conditions)
 
 
 def score_proteins(
     dataset: Dataset,
     task: ShapeTask,
+    conditions: ScanConditions,
     proteins: Sequence[int],
     methods: Sequence[ShapeMethod],
     journal: ScoreJournal,
@@ -57,7 +59,7 @@ def score_proteins(
             name = names[left[claim]]
             try:
                 missing = {key for key in keys[name] if key not in kept}
-                seen = seen_for_task(dataset, task, proteins[left[claim]])
+                seen = seen_for_task(dataset, task, conditions, proteins[left[claim]])
                 results = _scores(seen, keys[name], methods, missing)
             except Exception as error:  # whatever is wrong with one protein, the others go on
                 reason = f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from recon.poses.scan_options import TIP_HALF_ANGLE_DEG
 from recon.train_config import TrainConfig
 
 MEAN_SHAPE, PAPER, VIEW = "mean-shape", "paper", "view"
@@ -34,6 +35,11 @@ class ShapeTask:
     max_proteins: int | None = None
     exclude: Path | None = None
     noise_sigma_nm: float = 0.0
+    tip_radius_nm: float | None = None
+    """of the blunt tip that scans all views, if any"""
+    tip_half_angle_deg: float = TIP_HALF_ANGLE_DEG
+    restorer: Path | None = None
+    """weights of recon.train_scan_restorer for the tip, instead of those of the package"""
     seed: int = 0
     device: str = "auto"
 
@@ -49,6 +55,11 @@ class ShapeTask:
         for name, runs in ((PAPER, self.paper_runs), (VIEW, self.view_runs)):
             if name in self.methods and not runs:
                 raise ValueError(f"the method {name} needs --{name}-run, a run of recon.train")
+
+    @property
+    def has_tip(self) -> bool:
+        """Whether a blunt tip scans the views."""
+        return self.tip_radius_nm is not None
 
     @property
     def ordered_methods(self) -> list[str]:

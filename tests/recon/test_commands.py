@@ -9,6 +9,7 @@ COMMANDS = (
     "recon.launch",
     "recon.report",
     "recon.train_carve_refiner",
+    "recon.train_scan_restorer",
     "recon.shape_figures",
 )
 HEAVY = ("torch", "zarr", "matplotlib", "scipy", "numba", "cupy", "submitit", "pymol2", "mpi4py", "numpy")

@@ -102,6 +102,21 @@ def test_shares_of_contacts_and_breaches_are_those_of_the_cpu(both, poses: Poses
     assert shares[0].max(axis=0).min() > 0.05
 
 
+def test_breaches_of_an_upper_bound_are_those_of_the_cpu(planted: PlantedViews, poses: Poses, xp: ModuleType) -> None:
+    pairs = np.array([[0, 1], [2, 0], [1, 2]])
+    source, target = ((poses.rotations[at], poses.offsets[at] + [0, 0, 2]) for at in pairs.T)
+    breaches = []
+    for upper_nm in (planted.heights_nm, planted.heights_nm + 1.0):
+        stack = prepare_views(planted.heights_nm, planted.pixel_size_nm, upper_nm=upper_nm)
+        shares = [
+            loops.fit_shares(NUM_POINTS, source, target, poses.views[pairs], CONTACT_BAND_CELLS)
+            for loops in (pose_loops(stack), pose_loops(stack, xp))
+        ]
+        np.testing.assert_array_equal(*shares)
+        breaches.append(shares[0][:, 1].mean())
+    assert breaches[1] < breaches[0]
+
+
 def test_views_are_registered_as_on_the_cpu(planted: PlantedViews, xp: ModuleType) -> None:
     expected = register(planted.heights_nm, planted.pixel_size_nm)
     found = register(planted.heights_nm, planted.pixel_size_nm, xp=xp)

@@ -1,6 +1,7 @@
 """One table of all methods: same proteins and views, any number of ranks, broken proteins, killed runs."""
 
 import csv
+import json
 import shutil
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from afmsim.dataset import open_dataset
 from recon.distributed import Ranks
 from recon.evaluate import evaluate, main
 from recon.loading.training_data import ProteinData
+from recon.poses.scan_cleaning import ScanConditions
 from recon.shapes.chosen_methods import refinement
 from recon.shapes.evaluate_shapes import evaluate_shapes
 from recon.shapes.mean_shape_method import body_in_random_view, mean_shape_method
@@ -141,7 +143,7 @@ def test_a_run_that_was_never_scored_gets_the_same_threshold(store: Path, run: P
 
 def test_the_network_sees_what_it_was_trained_on(store: Path) -> None:
     dataset, task = open_dataset(store), ShapeTask(store, ["known"], [NUM_VIEWS])
-    seen = seen_for_task(dataset, task, 1)
+    seen = seen_for_task(dataset, task, ScanConditions(), 1)
     order = evaluation_order(0, NAMES[1], NUM_VIEWS)
     np.testing.assert_allclose(network_images(seen, 2, 32), ProteinData(store, 32).images(1, order[:2]), rtol=1e-3)
 
@@ -187,7 +189,7 @@ def test_a_run_in_the_frame_of_the_view_is_scored_by_the_stored_body_turned_abou
     from afmsim.voxelize import downsample_majority
 
     dataset, task = open_dataset(store), ShapeTask(store, ["known"], [1])
-    seen = seen_for_task(dataset, task, 2)
+    seen = seen_for_task(dataset, task, ScanConditions(), 2)
     fine = dataset.occupancy_fine(2).astype(np.float32)
     rotation = dataset.view_rotations(2)[evaluation_order(0, NAMES[2], NUM_VIEWS)[0]]
     inverse_zyx = rotation.T[::-1, ::-1]
@@ -203,7 +205,7 @@ def test_the_mean_shape_is_the_mean_of_bodies_in_the_frame_of_a_view(store: Path
     dataset, task = open_dataset(store), ShapeTask(store, ["known"], [1])
     bodies = [body_in_random_view(dataset, protein, 32, 0) for protein in range(3)]
     for protein, body in enumerate(bodies):  # turned once more on a coarse grid
-        assert overlap(body, seen_for_task(dataset, task, protein).truth) > 0.75
+        assert overlap(body, seen_for_task(dataset, task, ScanConditions(), protein).truth) > 0.75
     method = mean_shape_method(dataset, [0, 1, 2], 32, 0, Ranks())
     np.testing.assert_allclose(method.probability, np.mean(bodies, axis=0), atol=1e-6)
 
@@ -243,7 +245,7 @@ def test_a_killed_evaluation_goes_on_after_its_last_protein(store: Path, tmp_pat
     options = arguments_of(store, out, "--method", "known", "--views", "1")
     program = (
         "import os, signal, sys\n"
-        "from recon import evaluate, shape_scoring\n"
+        "from recon import evaluate\nfrom recon.shapes import shape_scoring\n"
         "old = shape_scoring.score_answer\n"
         "def score(seen, *rest):\n"
         f"    if seen.protein_id == {NAMES[2]!r}: os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -269,6 +271,10 @@ def test_scores_of_other_settings_are_not_taken_over(
 ) -> None:
     options = arguments_of(store, tmp_path / "t.csv", "--method", "known", "--views", "1", "--max-proteins", "1")
     assert main(options) == 0
+    settings = json.loads((tmp_path / "t_poses" / "settings.json").read_text())
+    assert list(settings) == ["dataset", "target_size", "noise_sigma_nm", "seed"]
+    assert main([*options, "--tip-radius-nm", "1"]) == 2
+    assert "tip_radius_nm was null and is now 1.0" in capsys.readouterr().err
     assert main([*options, "--noise-sigma-nm", "0.1"]) == 2
     assert "noise_sigma_nm was 0.0 and is now 0.1; choose another --out" in capsys.readouterr().err
 
