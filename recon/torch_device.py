@@ -27,8 +27,10 @@ def torch_device(name: str, local_rank: int = 0) -> torch.device:
             "got device gpu, but torch sees no CUDA device; use --device auto or cpu, or see `python -m hpc.doctor`"
         )
     if name == "cpu" or not torch.cuda.is_available():
-        # A parallel loop of Numba sets the threads of all OpenMP code, torch's too, to its own number.
-        numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
+        num_threads = torch.get_num_threads()
+        numba.set_num_threads(min(num_threads, numba.config.NUMBA_NUM_THREADS))
+        # Numba's threads start with the call above, which sets those of all OpenMP code, torch's too, to their number.
+        torch.set_num_threads(num_threads)
         return torch.device("cpu")
     device = torch.device("cuda", local_rank % torch.cuda.device_count())
     torch.cuda.set_device(device)
