@@ -70,7 +70,7 @@ def iou_by_views(results: Sequence[RunResult]) -> str:
         for axes, (split, color), paper_column in zip(panels, sides, (0, 1), strict=True):
             for opacity, result in zip(_opacities(len(results)), results, strict=True):
                 rows = [row for row in result.scores if row.split == split]
-                label = f"trained with {result.record.config.views} views"
+                label = f"{result.name}, {result.record.config.views} views in training"
                 views = [row.views for row in rows]
                 axes.plot(views, [row.iou_mean for row in rows], "o-", color=color, alpha=opacity, label=label)
                 if split in result.baseline:
@@ -87,15 +87,15 @@ def iou_by_views(results: Sequence[RunResult]) -> str:
 
 def learning_curve(results: Sequence[RunResult]) -> str:
     """Draw IoU by number of training proteins; return a data URI, empty where all runs have the same number."""
-    by_views: dict[int, list[RunResult]] = {}
+    alike: dict[tuple[str, int], list[RunResult]] = {}
     for result in sorted(results, key=lambda one: len(one.record.split.train)):
-        by_views.setdefault(result.record.config.views, []).append(result)
-    curves = {views: own for views, own in by_views.items() if len({len(one.record.split.train) for one in own}) > 1}
+        alike.setdefault((result.record.config.frame, result.record.config.views), []).append(result)
+    curves = {kind: own for kind, own in alike.items() if len({len(one.record.split.train) for one in own}) > 1}
     if not curves:
         return ""
     with plt.rc_context(_STYLE):
         figure, axes = plt.subplots(figsize=(6, 3.6), layout="constrained")
-        for opacity, (views, own) in zip(_opacities(len(curves)), curves.items(), strict=True):
+        for opacity, ((frame, views), own) in zip(_opacities(len(curves)), curves.items(), strict=True):
             for split, color in (("train", _TRAIN_COLOR), ("validation", _VALIDATION_COLOR)):
                 points = [(len(one.record.split.train), row) for one in own if (row := one.nearest_score(views, split))]
                 means = [row.iou_mean for _, row in points]
@@ -109,7 +109,7 @@ def learning_curve(results: Sequence[RunResult]) -> str:
                     capsize=2,
                     color=color,
                     alpha=opacity,
-                    label=f"{_split_words(split)}, {views} views",
+                    label=f"{_split_words(split)}, views: {views}, frame: {frame}",
                 )
         axes.set(xscale="log", xlabel="number of training proteins", ylabel="mean IoU", ylim=(0, 1))
         axes.legend(fontsize=8)
