@@ -70,7 +70,7 @@ def iou_by_views(results: Sequence[RunResult]) -> str:
         for axes, (split, color), paper_column in zip(panels, sides, (0, 1), strict=True):
             for opacity, result in zip(_opacities(len(results)), results, strict=True):
                 rows = [row for row in result.scores if row.split == split]
-                label = f"{result.name}, {result.record.config.views} views in training"
+                label = result.name
                 views = [row.views for row in rows]
                 axes.plot(views, [row.iou_mean for row in rows], "o-", color=color, alpha=opacity, label=label)
                 if split in result.baseline:
