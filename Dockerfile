@@ -26,7 +26,8 @@ ENV PATH=/opt/venv/bin:$PATH \
 # Dependencies in a layer of their own: it is built again when the pins change, not when the code does.
 WORKDIR /opt/afm-recon
 COPY pyproject.toml constraints.txt ./
-RUN mkdir hpc afmsim recon && touch README.md LICENSE \
+RUN mkdir hpc afmsim recon \
+    && touch README.md LICENSE hpc/__init__.py afmsim/__init__.py recon/__init__.py \
     && python3 -m venv /opt/venv \
     && pip install --no-cache-dir --constraint constraints.txt --editable ".[build,train,gpu]"
 
