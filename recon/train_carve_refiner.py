@@ -11,24 +11,19 @@ from every other training protein only, those that the restorer has not learned 
 import argparse
 import logging
 import sys
-from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpc.logs import set_up_logging
 from recon.poses.scan_options import add_scan_options, scan_conditions
+from recon.small_network_training import add_training_options, evenly_thinned, split_indices, train_one_cycle
 
 if TYPE_CHECKING:
     import torch
 
-    from afmsim.dataset import Dataset
     from recon.shapes.carve_refiner import CarveRefiner
 
 logger = logging.getLogger(__name__)
-
-MAX_RELATIVES = 8
-"""Training proteins of one family, so that a large family does not outvote all others."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -38,18 +33,11 @@ def build_parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add = parser.add_argument
-    add("--store", type=Path, required=True, help="dataset of afmsim.build")
-    add("--out", type=Path, required=True, help="file that the weights are written to")
-    add("--epochs", type=int, default=12, help="passes over all samples (default: %(default)s)")
-    add("--samples-per-protein", type=int, default=6, help="carved volumes per protein (default: %(default)s)")
-    add("--max-proteins", type=int, default=400, help="training proteins, taken evenly (default: %(default)s)")
-    add("--batch-size", type=int, default=8, help="samples per step (default: %(default)s)")
-    add("--learning-rate", type=float, default=3e-3, help="highest rate of one cycle (default: %(default)s)")
-    add("--validation-fraction", type=float, default=0.2, help="share that validates (default: %(default)s)")
-    add("--test-fraction", type=float, default=0.1, help="share that is left out (default: %(default)s)")
+    add_training_options(parser, "samples", epochs=12, max_proteins=400, learning_rate=3e-3)
+    parser.add_argument(
+        "--samples-per-protein", type=int, default=6, help="carved volumes per protein (default: %(default)s)"
+    )
     add_scan_options(parser)
-    add("--seed", type=int, default=0, help="seed of the split, the samples and the weights (default: %(default)s)")
     return parser
 
 
@@ -71,8 +59,9 @@ def train(arguments: argparse.Namespace) -> None:
     import torch
 
     from afmsim.dataset import open_dataset
-    from recon.shapes.carve_refiner import CarveRefiner, save_refiner
+    from recon.shapes.carve_refiner import CarveRefiner
     from recon.shapes.carve_samples import batches, make_samples
+    from recon.weights_file import save_weights
 
     dataset = open_dataset(arguments.store)
     conditions = scan_conditions(
@@ -85,32 +74,26 @@ def train(arguments: argparse.Namespace) -> None:
                 "got one training protein, expected two: the restorer and the refiner learn from different ones"
             )
         training = training[1::2]
-    training = thinned(training, arguments.max_proteins)
-    validation = thinned(validation, arguments.max_proteins // 8)
+    training = evenly_thinned(training, arguments.max_proteins)
+    validation = evenly_thinned(validation, arguments.max_proteins // 8)
     samples = make_samples(dataset, training, arguments.samples_per_protein, arguments.seed, conditions)
     held_out = make_samples(dataset, validation, 2, arguments.seed, conditions)
     logger.info("%d samples of %d proteins, %d of %d validate", len(samples[0]), len(training), *_sizes(held_out, 2))
     torch.manual_seed(arguments.seed)
     rng = np.random.default_rng(arguments.seed)
     model = CarveRefiner(samples[0].shape[1])
-    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=1e-4)
-    num_batches = -(-len(samples[0]) // arguments.batch_size)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, arguments.learning_rate, total_steps=arguments.epochs * num_batches
+
+    def loss_of(batch: "tuple[torch.Tensor, torch.Tensor]") -> "torch.Tensor":
+        evidence, occupancy = batch
+        return refiner_loss(model(evidence), occupancy)
+
+    losses = train_one_cycle(
+        model, arguments, len(samples[0]), lambda: batches(*samples, arguments.batch_size, rng), loss_of
     )
-    for epoch in range(arguments.epochs):
-        loss = 0.0
-        model.train()
-        for evidence, occupancy in batches(*samples, arguments.batch_size, rng):
-            optimizer.zero_grad()
-            batch_loss = refiner_loss(model(evidence), occupancy)
-            batch_loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            schedule.step()
-            loss += batch_loss.item() / num_batches
+    for epoch, loss in enumerate(losses, start=1):
         iou, carved_iou = _validation_iou(model, held_out)
-        logger.info("epoch %d: loss %.4f, validation IoU %.4f (carved %.4f)", epoch + 1, loss, iou, carved_iou)
-        save_refiner(model, arguments.out)
+        logger.info("epoch %d: loss %.4f, validation IoU %.4f (carved %.4f)", epoch, loss, iou, carved_iou)
+        save_weights(model, arguments.out)
 
 
 def refiner_loss(logits: "torch.Tensor", occupancy: "torch.Tensor") -> "torch.Tensor":
@@ -122,30 +105,6 @@ def refiner_loss(logits: "torch.Tensor", occupancy: "torch.Tensor") -> "torch.Te
     intersection = (probability * occupancy).sum(dim=(1, 2, 3))
     union = (probability + occupancy - probability * occupancy).sum(dim=(1, 2, 3))
     return cross_entropy + (1 - intersection / union.clamp(min=1)).mean()
-
-
-def split_indices(dataset: "Dataset", arguments: argparse.Namespace) -> tuple[list[int], list[int]]:
-    """Return the indices of training proteins, at most `MAX_RELATIVES` of a family, and of validation proteins."""
-    from recon.split import split_proteins
-
-    done = [int(index) for index in dataset.done_indices]
-    ids = [dataset.protein_ids[index] for index in done]
-    clusters = [dataset.table[index]["cluster"] for index in done]
-    split = split_proteins(ids, clusters, arguments.seed, arguments.validation_fraction, arguments.test_fraction)
-    position = dict(zip(ids, done, strict=True))
-    family = dict(zip(ids, clusters, strict=True))
-    num_taken: Counter[str] = Counter()
-    training = []
-    for name in split.train:
-        num_taken[family[name] or name] += 1
-        if num_taken[family[name] or name] <= MAX_RELATIVES:
-            training.append(position[name])
-    return training, [position[name] for name in split.validation]
-
-
-def thinned(indices: list[int], most: int) -> list[int]:
-    """Return at most so many of the indices, evenly spread."""
-    return indices[:: -(-len(indices) // most)] if indices else []
 
 
 def _sizes(samples: "tuple[torch.Tensor, torch.Tensor]", repeats: int) -> tuple[int, int]:

@@ -8,15 +8,15 @@ recon.train splits them; validation proteins decide nothing, how well they are r
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from hpc.logs import set_up_logging
 from recon.poses.scan_options import add_scan_options
-from recon.train_carve_refiner import split_indices, thinned
+from recon.small_network_training import add_training_options, evenly_thinned, split_indices, train_one_cycle
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
     from afmsim.dataset import Dataset
@@ -36,17 +36,10 @@ def build_parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add = parser.add_argument
-    add("--store", type=Path, required=True, help="dataset of afmsim.build")
-    add("--out", type=Path, required=True, help="file that the weights are written to")
-    add("--epochs", type=int, default=10, help="passes over all images (default: %(default)s)")
-    add("--views-per-protein", type=int, default=8, help="images of each protein (default: %(default)s)")
-    add("--max-proteins", type=int, default=330, help="training proteins, taken evenly (default: %(default)s)")
-    add("--batch-size", type=int, default=8, help="images per step (default: %(default)s)")
-    add("--learning-rate", type=float, default=4e-3, help="highest rate of one cycle (default: %(default)s)")
-    add("--validation-fraction", type=float, default=0.2, help="share that validates (default: %(default)s)")
-    add("--test-fraction", type=float, default=0.1, help="share that is left out (default: %(default)s)")
-    add("--seed", type=int, default=0, help="seed of the split, the images and the weights (default: %(default)s)")
+    add_training_options(parser, "images", epochs=10, max_proteins=330, learning_rate=4e-3)
+    parser.add_argument(
+        "--views-per-protein", type=int, default=8, help="images of each protein (default: %(default)s)"
+    )
     add_scan_options(parser, has_restorer=False)
     return parser
 
@@ -71,7 +64,8 @@ def train(arguments: argparse.Namespace) -> None:
     from afmsim.dataset import open_dataset
     from afmsim.tip import Tip
     from recon.poses.scan_cleaning import ScanConditions
-    from recon.poses.scan_restorer import ScanRestorer, save_restorer
+    from recon.poses.scan_restorer import ScanRestorer
+    from recon.weights_file import save_weights
 
     dataset = open_dataset(arguments.store)
     if arguments.tip_radius_nm is None:
@@ -79,35 +73,24 @@ def train(arguments: argparse.Namespace) -> None:
     tip = Tip(arguments.tip_radius_nm, arguments.tip_half_angle_deg)
     conditions = ScanConditions(arguments.noise_sigma_nm, tip)
     training, validation = split_indices(dataset, arguments)
-    training = thinned(training[::2], arguments.max_proteins)  # the others are left for the refiner
-    validation = thinned(validation, arguments.max_proteins // 8)
+    training = evenly_thinned(training[::2], arguments.max_proteins)  # the others are left for the refiner
+    validation = evenly_thinned(validation, arguments.max_proteins // 8)
     images = make_images(dataset, training, arguments.views_per_protein, arguments.seed, conditions)
     held_out = make_images(dataset, validation, arguments.views_per_protein // 2, arguments.seed, conditions)
     logger.info("%d images of %d proteins, %d validate", len(images[0]), len(training), len(held_out[0]))
     torch.manual_seed(arguments.seed)
     rng = np.random.default_rng(arguments.seed)
     model = ScanRestorer()
-    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=1e-4)
-    num_batches = -(-len(images[0]) // arguments.batch_size)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, arguments.learning_rate, total_steps=arguments.epochs * num_batches
+
+    def loss_of(batch: "tuple[torch.Tensor, ...]") -> "torch.Tensor":
+        return restorer_loss(model, *batch)
+
+    losses = train_one_cycle(
+        model, arguments, len(images[0]), lambda: turned_batches(images, arguments.batch_size, rng), loss_of
     )
-    for epoch in range(arguments.epochs):
-        loss = 0.0
-        model.train()
-        order = rng.permutation(len(images[0]))
-        for start in range(0, len(order), arguments.batch_size):
-            chosen = torch.from_numpy(order[start : start + arguments.batch_size])
-            *maps, pixel_size_nm = (part[chosen].float() for part in images)
-            image_nm, upper_nm, height_nm = _turned(maps, int(rng.integers(8)))
-            optimizer.zero_grad()
-            batch_loss = restorer_loss(model, image_nm, upper_nm, height_nm, pixel_size_nm)
-            batch_loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            schedule.step()
-            loss += batch_loss.item() / num_batches
-        logger.info("epoch %d: loss %.4f, validation: outline IoU %.4f", epoch + 1, loss, _outline_iou(model, held_out))
-        save_restorer(model, arguments.out)
+    for epoch, loss in enumerate(losses, start=1):
+        logger.info("epoch %d: loss %.4f, validation: outline IoU %.4f", epoch, loss, _outline_iou(model, held_out))
+        save_weights(model, arguments.out)
 
 
 def make_images(
@@ -137,6 +120,19 @@ def make_images(
         sizes_nm = np.full(len(views), images.pixel_size_nm, dtype=np.float32)
         parts.append([part.astype(np.float16) for part in (images.image_nm, images.upper_nm, truth_nm)] + [sizes_nm])
     return tuple(torch.from_numpy(np.concatenate(part)) for part in zip(*parts, strict=True))
+
+
+def turned_batches(
+    images: "tuple[torch.Tensor, ...]", batch_size: int, rng: "np.random.Generator"
+) -> "Iterator[tuple[torch.Tensor, ...]]":
+    """Yield all images once in random order, each batch turned and mirrored at random."""
+    import torch
+
+    order = rng.permutation(len(images[0]))
+    for start in range(0, len(order), batch_size):
+        chosen = torch.from_numpy(order[start : start + batch_size])
+        *maps, pixel_size_nm = (part[chosen].float() for part in images)
+        yield *_turned(maps, int(rng.integers(8))), pixel_size_nm
 
 
 def restorer_loss(

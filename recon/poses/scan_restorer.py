@@ -12,8 +12,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from hpc.atomic_file import atomic_write
-
 WIDTHS = (20, 40, 64)
 """Channels at a half, a quarter and an eighth of the image's size."""
 HEIGHT_UNIT_NM, PIXEL_UNIT_NM = 4.0, 0.1
@@ -96,15 +94,9 @@ def default_restorer_path() -> Path:
     return Path(__file__).with_name("weights") / "scan_restorer_tip_1nm.pt"
 
 
-def save_restorer(model: ScanRestorer, path: Path) -> None:
-    """Write the weights; the file appears whole or not at all."""
-    with atomic_write(path) as temporary:
-        torch.save(model.state_dict(), temporary)
-
-
 def load_restorer(path: Path) -> ScanRestorer:
     """
-    Read weights that `save_restorer` wrote.
+    Read weights that `recon.train_scan_restorer` wrote.
 
     Raises
     ------

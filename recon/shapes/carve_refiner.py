@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from hpc.atomic_file import atomic_write
 from recon.carve import MAX_DEPTH_VOXELS, CarvedVolume
 
 NUM_CHANNELS = 6
@@ -116,15 +115,9 @@ def default_refiner_path() -> Path:
     return Path(__file__).with_name("weights") / "carve_refiner.pt"
 
 
-def save_refiner(model: CarveRefiner, path: Path) -> None:
-    """Write the weights; the file appears whole or not at all."""
-    with atomic_write(path) as temporary:
-        torch.save(model.state_dict(), temporary)
-
-
 def load_refiner(path: Path) -> CarveRefiner:
     """
-    Read weights that `save_refiner` wrote.
+    Read weights that `recon.train_carve_refiner` wrote.
 
     Raises
     ------

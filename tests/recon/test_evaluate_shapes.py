@@ -15,6 +15,7 @@ from recon.shapes.evaluate_shapes import evaluate_shapes
 from recon.shapes.scored_proteins import chosen_proteins
 from recon.shapes.shape_task import ShapeTask
 from recon.train_carve_refiner import main as train_main
+from recon.weights_file import save_weights
 from tests.helpers.shape_store import write_shape_store
 
 NAMES = ("1kjy", "1lmb", "2trc")
@@ -128,7 +129,7 @@ def test_registration_is_refined_by_default_where_the_package_has_the_weights(
     monkeypatch.setattr(carve_refiner, "default_refiner_path", lambda: weights)
     arguments = ["--store", str(shape_store), "--views", "1", "--max-proteins", "1", "--device", "cpu", "--out"]
     assert main([*arguments, str(tmp_path / "without.csv")]) == 0
-    carve_refiner.save_refiner(carve_refiner.CarveRefiner(), weights)
+    save_weights(carve_refiner.CarveRefiner(), weights)
     assert main([*arguments, str(tmp_path / "with.csv")]) == 0
     methods = [row["method"] for name in ("without", "with") for row in read(tmp_path / f"{name}.csv")]
     assert methods == ["register", "register+refine"]

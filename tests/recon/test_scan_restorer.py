@@ -18,7 +18,6 @@ from recon.poses.scan_restorer import (
     default_restorer_path,
     load_restorer,
     restored_heights,
-    save_restorer,
 )
 from recon.poses.tip_erosion import upper_bound
 from recon.poses.view_stack import prepare_views
@@ -28,11 +27,11 @@ from recon.shapes.carve_refiner import (
     load_refiner,
     num_channels,
     refined_probability,
-    save_refiner,
 )
 from recon.shapes.file_digest import file_digest
 from recon.train_carve_refiner import main as train_refiner_main
 from recon.train_scan_restorer import main as train_restorer_main
+from recon.weights_file import save_weights
 from tests.helpers.height_views import sphere_heights
 from tests.helpers.shape_store import write_shape_store
 
@@ -77,7 +76,7 @@ def test_the_weights_of_the_package_find_a_balls_outline_under_tip_and_noise() -
 def test_weights_come_back_and_others_are_refused(tmp_path: Path) -> None:
     torch.manual_seed(1)
     model = ScanRestorer().eval()
-    save_restorer(model, tmp_path / "restorer.pt")
+    save_weights(model, tmp_path / "restorer.pt")
     again = load_restorer(tmp_path / "restorer.pt")
     maps, sizes = torch.rand(1, 16, 16), torch.tensor([0.1])
     assert torch.equal(again(maps, maps, sizes)[0], model(maps, maps, sizes)[0])
@@ -137,8 +136,8 @@ def test_training_and_evaluation_under_a_tip_end_to_end(
 def test_a_refiner_for_clean_views_reads_the_same_evidence_as_ever_and_no_bound(tmp_path: Path) -> None:
     carved = CarvedVolume(*np.random.default_rng(0).random((5, 8, 8, 8), dtype=np.float32))
     torch.manual_seed(0)
-    save_refiner(CarveRefiner(), tmp_path / "clean.pt")
-    save_refiner(CarveRefiner(num_channels(has_tip=True)), tmp_path / "tip.pt")
+    save_weights(CarveRefiner(), tmp_path / "clean.pt")
+    save_weights(CarveRefiner(num_channels(has_tip=True)), tmp_path / "tip.pt")
     clean, under_tip = load_refiner(tmp_path / "clean.pt"), load_refiner(tmp_path / "tip.pt")
     assert (clean.num_channels, under_tip.num_channels) == (6, 9)
     np.testing.assert_array_equal(evidence_channels(carved, 3, carved)[:6], evidence_channels(carved, 3))
