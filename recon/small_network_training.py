@@ -36,19 +36,16 @@ def add_training_options(
 
 def split_indices(dataset: "Dataset", arguments: argparse.Namespace) -> tuple[list[int], list[int]]:
     """Return the indices of training proteins, at most `MAX_RELATIVES` of a family, and of validation proteins."""
-    from recon.split import split_proteins
+    from recon.split import families_of, split_dataset
 
-    done = [int(index) for index in dataset.done_indices]
-    ids = [dataset.protein_ids[index] for index in done]
-    clusters = [dataset.table[index]["cluster"] for index in done]
-    split = split_proteins(ids, clusters, arguments.seed, arguments.validation_fraction, arguments.test_fraction)
-    position = dict(zip(ids, done, strict=True))
-    family = dict(zip(ids, clusters, strict=True))
+    split = split_dataset(dataset, arguments.seed, arguments.validation_fraction, arguments.test_fraction)
+    position = {dataset.protein_ids[index]: int(index) for index in dataset.done_indices}
+    family = families_of(dataset)
     num_taken: Counter[str] = Counter()
     training = []
     for name in split.train:
-        num_taken[family[name] or name] += 1
-        if num_taken[family[name] or name] <= MAX_RELATIVES:
+        num_taken[family[name]] += 1
+        if num_taken[family[name]] <= MAX_RELATIVES:
             training.append(position[name])
     return training, [position[name] for name in split.validation]
 

@@ -3,6 +3,10 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from afmsim.dataset import Dataset
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,19 @@ def split_proteins(
         validation=tuple(protein_id for protein_id, group in members if group in validation_groups),
         test=tuple(protein_id for protein_id, group in members if group in test_groups),
     )
+
+
+def families_of(dataset: "Dataset") -> dict[str, str]:
+    """Return the family of each protein: its cluster of relatives, or itself."""
+    return {row["protein_id"]: row["cluster"] or row["protein_id"] for row in dataset.table}
+
+
+def split_dataset(dataset: "Dataset", seed: int, validation_fraction: float, test_fraction: float) -> Split:
+    """Split the finished proteins of a dataset, by `split_proteins`."""
+    done = dataset.done_indices
+    ids = [dataset.protein_ids[index] for index in done]
+    clusters = [dataset.table[index]["cluster"] for index in done]
+    return split_proteins(ids, clusters, seed, validation_fraction, test_fraction)
 
 
 def thinned(split: Split, num_train: int, seed: int) -> Split:

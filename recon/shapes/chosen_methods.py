@@ -9,9 +9,10 @@ from afmsim.dataset import Dataset
 from hpc.array_backend import array_module
 from recon.distributed import Ranks
 from recon.shapes.carving_method import CarvingMethod, KeptPoses, Refine, known_poses
-from recon.shapes.scored_proteins import families_of, training_proteins
+from recon.shapes.scored_proteins import training_proteins
 from recon.shapes.shape_method import PDB_FRAME, TURNED_FRAME, ShapeMethod
 from recon.shapes.shape_task import KNOWN, MEAN_SHAPE, PAPER, REFINE, REGISTER, VIEW, ShapeTask
+from recon.split import families_of
 
 
 def chosen_methods(

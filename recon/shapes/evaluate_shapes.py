@@ -19,13 +19,14 @@ from recon.poses.scan_restorer import default_restorer_path
 from recon.shapes.chosen_methods import chosen_methods
 from recon.shapes.file_digest import file_digest
 from recon.shapes.score_journal import ScoreJournal
-from recon.shapes.scored_proteins import chosen_proteins, families_of
+from recon.shapes.scored_proteins import chosen_proteins
 from recon.shapes.seen_protein import SeenProtein
 from recon.shapes.shape_method import ShapeMethod
 from recon.shapes.shape_score import ShapeResult, ShapeScore
 from recon.shapes.shape_scoring import ShapeFailure, score_proteins, seen_for_task
 from recon.shapes.shape_tables import ShapeRow, table_rows, write_failures, write_tables
 from recon.shapes.shape_task import ShapeTask
+from recon.split import families_of
 from recon.torch_device import torch_device
 from recon.views import check_view_count
 

@@ -2,12 +2,7 @@
 
 from afmsim.dataset import Dataset
 from recon.shapes.shape_task import ALL, ShapeTask
-from recon.split import split_proteins
-
-
-def families_of(dataset: Dataset) -> dict[str, str]:
-    """Return the family of each protein: its cluster of relatives, or itself."""
-    return {row["protein_id"]: row["cluster"] or row["protein_id"] for row in dataset.table}
+from recon.split import families_of, split_dataset
 
 
 def chosen_proteins(dataset: Dataset, task: ShapeTask) -> list[int]:
@@ -45,12 +40,9 @@ def training_proteins(dataset: Dataset, task: ShapeTask, scored: list[int]) -> l
 
 
 def _names_of_split(dataset: Dataset, task: ShapeTask, side: str) -> set[str]:
-    done = [int(index) for index in dataset.done_indices]
-    ids = [dataset.protein_ids[index] for index in done]
     if side == ALL:
-        return set(ids)
-    clusters = [dataset.table[index]["cluster"] for index in done]
-    split = split_proteins(ids, clusters, task.seed, task.validation_fraction, task.test_fraction)
+        return {dataset.protein_ids[index] for index in dataset.done_indices}
+    split = split_dataset(dataset, task.seed, task.validation_fraction, task.test_fraction)
     return set(getattr(split, side))
 
 

@@ -1,11 +1,23 @@
 """A tiny dataset and a run trained on it, made once for all tests of learning."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from recon.train_config import TrainConfig
 from tests.helpers.tiny_store import write_tiny_store
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Have torch compute in one thread, where results are the same to the bit."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -7,20 +7,13 @@ from dataclasses import replace
 
 import psutil
 import pytest
-import torch
 
 from hpc.stop_signal import EXIT_TERMINATED, EXIT_TO_BE_CONTINUED
 from recon.checkpoint import load_snapshot
 from recon.train import train
 from tests.helpers.snapshots import equal, without_times
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.mark.slow

@@ -18,17 +18,11 @@ from recon.trainer import EpochMetrics, NonFiniteLossError, Trainer
 from recon.views import evaluation_order
 from tests.helpers.snapshots import equal, without_times
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 class KilledError(Exception):
     """Stands for the end of the process."""
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("changed", [{}, {"frame": "view", "render_online": True}])
