@@ -24,6 +24,8 @@ EPOCHS = 6
 POLICY = ("--nodes=2", "--gpus-per-node=0", "--cpus-per-task=1", "--memory-gb=2", "--timeout-min=60")
 SETTINGS = ("--size=F", "--input-size=32", f"--epochs={EPOCHS}", "--repeats=2", "--batch-size=4", "--device=cpu")
 TIMEOUT_S = 600.0
+WARNING = signal.SIGUSR2
+"""What Slurm sends before a time limit."""
 
 
 def launch(cluster: SlurmCluster, store: Path, runs: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -59,18 +61,46 @@ def wait_until(is_true: Callable[[], bool], what: str) -> None:
         time.sleep(0.1)
 
 
-def process_of_rank(job_id: str, rank: int) -> int:
-    """Return the process of one rank of a job of the test cluster, by its environment."""
+def processes_of_ranks(job_id: str) -> dict[int, int]:
+    """Return the processes of the ranks of a job of the test cluster, by their environments."""
+    processes = {}
     for entry in Path("/proc").glob("[0-9]*/environ"):
         try:
-            variables = entry.read_bytes().split(b"\0")
+            variables = dict(part.partition(b"=")[::2] for part in entry.read_bytes().split(b"\0"))
             command = (entry.parent / "cmdline").read_bytes()
         except OSError:
             continue
-        wanted = {f"SLURM_JOB_ID={job_id}".encode(), f"SLURM_PROCID={rank}".encode(), b"SLURM_STEP_ID=0"}
-        if wanted <= set(variables) and b"submitit.core._submit" in command:
-            return int(entry.parent.name)
-    raise AssertionError(f"no process of rank {rank} of job {job_id}")
+        is_step = (variables.get(b"SLURM_JOB_ID"), variables.get(b"SLURM_STEP_ID")) == (job_id.encode(), b"0")
+        if is_step and b"submitit.core._submit" in command:
+            processes[int(variables[b"SLURM_PROCID"])] = int(entry.parent.name)
+    return processes
+
+
+def status_of(process: int) -> dict[str, str]:
+    """Return what the kernel says of a process; nothing if it has ended."""
+    try:
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    except OSError:
+        return {}
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def listens(process: int) -> bool:
+    """Whether a process handles Slurm's warning."""
+    return bool(int(status_of(process).get("SigCgt", "0"), 16) >> (WARNING - 1) & 1)
+
+
+def stop_ranks(job_id: str) -> list[int]:
+    """Wait until both ranks of a job are ready for Slurm's warning, and stop their processes; return these."""
+
+    def ready() -> list[int]:
+        return [process for process in processes_of_ranks(job_id).values() if listens(process)]
+
+    wait_until(lambda: len(ready()) == 2, "two ranks that listen")
+    processes = ready()
+    for process in processes:
+        os.kill(process, signal.SIGSTOP)
+    return processes
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +125,8 @@ def test_two_nodes_train_score_and_report(slurm_cluster: SlurmCluster, undisturb
     assert any("on cpu, 2 ranks" in log for log in logs)
     jobs = submitted(undisturbed)
     training = jobs["train", "views_03"]
-    assert {slurm_cluster.job_field(job, "JobState") for job in (training, *jobs.values())} == {"COMPLETED"}
+    # A result is there a moment before its job has ended.
+    assert {slurm_cluster.wait(job) for job in (training, *jobs.values())} == {"COMPLETED"}
     assert slurm_cluster.job_field(training, "NodeList") == "n[1-2]"
 
 
@@ -117,14 +148,17 @@ def test_interrupted_jobs_end_with_the_very_same_tables(
     def restarts(job: str) -> int:
         return int(slurm_cluster.job_field(job, "Restarts"))
 
-    # A rank of one training is killed outright; the other training is queued again by its administrator,
-    wait_until((runs / "views_08" / "snapshot.pt").exists, "a snapshot of 8 views")
-    os.kill(process_of_rank(slurm_cluster.job_field(second, "JobId"), rank=1), signal.SIGKILL)
+    # One training is queued again by its administrator; a rank of the other one is killed outright,
     wait_until((runs / "views_03" / "snapshot.pt").exists, "a snapshot of 3 views")
     slurm_cluster.run("scontrol", "requeue", first)
+    wait_until((runs / "views_08" / "snapshot.pt").exists, "a snapshot of 8 views")
+    os.kill(processes_of_ranks(slurm_cluster.job_field(second, "JobId"))[1], signal.SIGKILL)
     wait_until(lambda: restarts(first) == 1 and slurm_cluster.squeue(first) == "RUNNING", "the first restart")
-    # and then meets a time limit: Slurm's signal comes at once, as the limit is nearer than the warning.
-    slurm_cluster.run("scontrol", "update", f"JobId={first}", "TimeLimit=1")
+    # and then the first one meets a time limit, so near that Slurm warns at its next look, within half a minute.
+    # Until then its ranks stand still, lest they end before; Slurm lets a process go on that it signals.
+    processes = stop_ranks(slurm_cluster.job_field(first, "JobId"))
+    slurm_cluster.run("scontrol", "update", f"JobId={first}", "TimeLimit=2")
+    wait_until(lambda: all(not status_of(one).get("State", "").startswith("T") for one in processes), "a warning")
     wait_until(lambda: restarts(first) == 2, "the restart after the time limit")
     slurm_cluster.run("scontrol", "update", f"JobId={first}", "TimeLimit=60")
 
