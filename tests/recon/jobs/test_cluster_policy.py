@@ -6,7 +6,7 @@ import pytest
 
 from recon.jobs.cluster_policy import ClusterPolicy, add_policy_arguments, policy_from, read_policy
 
-EXAMPLE = Path(__file__).parent.parent.parent / "slurm" / "cluster.example.toml"
+EXAMPLE = Path(__file__).parents[3] / "slurm" / "cluster.example.toml"
 
 
 def policy_of(*options: str) -> ClusterPolicy:

@@ -126,7 +126,7 @@ def test_registration_is_refined_by_default_where_the_package_has_the_weights(
     shape_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weights = tmp_path / "carve_refiner.pt"
-    monkeypatch.setattr(carve_refiner, "default_refiner_path", lambda: weights)
+    monkeypatch.setattr(carve_refiner, "default_refiner_path", lambda _has_tip: weights)
     arguments = ["--store", str(shape_store), "--views", "1", "--max-proteins", "1", "--device", "cpu", "--out"]
     assert main([*arguments, str(tmp_path / "without.csv")]) == 0
     save_weights(carve_refiner.CarveRefiner(), weights)

@@ -287,7 +287,7 @@ def test_bodies_of_64_voxels_are_carved_finer_and_not_refined(store: Path, tmp_p
     assert rows["known", 1].iou_mean == rows["register", 1].iou_mean
     assert rows["register", 3].iou_mean > rows["register", 1].iou_mean
     with pytest.raises(ValueError, match="answers on 32 voxels per axis, got a target size of 64; leave the method"):
-        refinement(None, 64)
+        refinement(None, 64, has_tip=False)
 
 
 def test_where_every_protein_fails_the_reasons_are_there_and_no_table(
