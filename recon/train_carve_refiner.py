@@ -81,11 +81,13 @@ def train(arguments: argparse.Namespace) -> None:
     logger.info("%d samples of %d proteins, %d of %d validate", len(samples[0]), len(training), *_sizes(held_out, 2))
     torch.manual_seed(arguments.seed)
     rng = np.random.default_rng(arguments.seed)
-    model = CarveRefiner(samples[0].shape[1])
+    # Convolutions of few channels are nearly twice as fast on CPUs with the channels innermost.
+    layout = torch.channels_last_3d
+    model: CarveRefiner = CarveRefiner(samples[0].shape[1]).to(memory_format=layout)  # type: ignore[call-overload]
 
     def loss_of(batch: "tuple[torch.Tensor, torch.Tensor]") -> "torch.Tensor":
         evidence, occupancy = batch
-        return refiner_loss(model(evidence), occupancy)
+        return refiner_loss(model(evidence.contiguous(memory_format=layout)), occupancy)
 
     losses = train_one_cycle(
         model, arguments, len(samples[0]), lambda: batches(*samples, arguments.batch_size, rng), loss_of

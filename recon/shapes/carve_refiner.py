@@ -110,9 +110,10 @@ def check_channels(model: CarveRefiner, num_channels: int) -> None:
         )
 
 
-def default_refiner_path() -> Path:
-    """Return where the weights lie that come with the package; they may be missing in a checkout without them."""
-    return Path(__file__).with_name("weights") / "carve_refiner.pt"
+def default_refiner_path(has_tip: bool) -> Path:
+    """Return where the package's weights lie, under a tip those for 1 nm; a checkout may lack them."""
+    name = "carve_refiner_tip_1nm.pt" if has_tip else "carve_refiner.pt"
+    return Path(__file__).with_name("weights") / name
 
 
 def load_refiner(path: Path) -> CarveRefiner:

@@ -68,7 +68,7 @@ def _method(
     return network_method(name, frame, runs, task.ordered_view_counts, scored, device, ranks)
 
 
-def refinement(path: Path | None, target_size: int, has_tip: bool = False) -> tuple[Refine, str]:
+def refinement(path: Path | None, target_size: int, has_tip: bool) -> tuple[Refine, str]:
     """
     Return the refiner as a function, and a digest of its weights; without a path, of those of the package.
 
@@ -87,7 +87,7 @@ def refinement(path: Path | None, target_size: int, has_tip: bool = False) -> tu
     )
     from recon.shapes.file_digest import file_digest
 
-    path = path or default_refiner_path()
+    path = path or default_refiner_path(has_tip)
     if target_size != REFINED_SIZE:
         raise ValueError(_size_message(REFINE, REFINED_SIZE, target_size))
     model = load_refiner(path)

@@ -61,16 +61,11 @@ def shape_task(arguments: argparse.Namespace, methods: Sequence[str]) -> ShapeTa
 
 
 def default_methods(arguments: argparse.Namespace) -> list[str]:
-    """
-    Return what is scored when nothing is said: registration, refined where there are weights for it.
-
-    Those of the package are for views without a tip.
-    """
+    """Return what is scored when nothing is said: registration, refined where there are weights for it."""
     from recon.shapes.carve_refiner import default_refiner_path
 
-    if arguments.tip_radius_nm is not None:
-        return [REFINE if arguments.refiner else REGISTER]
-    return [REFINE if default_refiner_path().is_file() else REGISTER]
+    has_weights = arguments.refiner or default_refiner_path(arguments.tip_radius_nm is not None).is_file()
+    return [REFINE if has_weights else REGISTER]
 
 
 def _resolved(path: Path | None) -> Path | None:
