@@ -5,8 +5,8 @@
 #
 # Size F on 64-pixel images. Single views of all training proteins first, since the merger of views is what costs most on
 # a CPU; from these weights one network per number of views goes on with all its views, on 160 of the proteins. Two runs on
-# few proteins show what memorising looks like, one in the frame of its view what a frame that can be seen brings.
-# Each run is scored with the number of views it was trained with.
+# few proteins show what memorising looks like, one in the frame of its view what a frame that can be seen brings, and two
+# more whether that one gains by more proteins. Each run is scored with the number of views it was trained with.
 set -euo pipefail
 
 store=${STORE:?name the dataset: STORE=all.zarr bash $0}
@@ -31,4 +31,8 @@ for proteins in 30 120; do
 done
 train_and_score view_frame_01 1 --frame view --epochs 8 --single-view-epochs 8 --learning-rate-drop-epoch 6 \
     --batch-size 16 --repeats 1
+for proteins in 120 480; do
+    train_and_score "$(printf 'view_frame_%04d' "$proteins")" 1 --frame view --train-proteins "$proteins" --epochs 8 \
+        --single-view-epochs 8 --learning-rate-drop-epoch 6 --batch-size 16 --repeats $((1440 / proteins))
+done
 python -m recon.report --runs "$runs" --out "$runs/report.html"
