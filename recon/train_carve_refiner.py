@@ -4,8 +4,8 @@ Train the network that refines carved volumes, on the training proteins of a dat
 The proteins are split by cluster as recon.train splits them; validation proteins decide nothing, their IoU is
 printed after each epoch. Poses are the true ones, which registration finds to a fraction of a degree on clean height
 maps, and for some samples wrong by up to a degree. With --tip-radius-nm, views are scanned by a blunt tip and restored
-(recon.poses.scan_restorer), and all poses are wrong, as those are that registration finds under a tip. It then learns
-from every other training protein only, those that the restorer has not learned from.
+(recon.poses.scan_restorer), and poses are those that registration finds. It then learns from every other training
+protein only, those that the restorer has not learned from.
 """
 
 import argparse

@@ -1,17 +1,20 @@
 """What the carve refiner learns from: carved volumes of training proteins with their truth, made once, then turned."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import EllipsisType
 
 import numpy as np
 import torch
 
 from afmsim.dataset import Dataset
+from hpc.progress import Progress
 from recon.carve import carve
 from recon.poses.scan_cleaning import CleanViews, ScanConditions, quickly_scanned_views
 from recon.poses.true_poses import relative_to_first, true_poses
+from recon.register import register
 from recon.shapes.carve_refiner import NUM_CHANNELS, evidence_channels, num_channels
+from recon.shapes.carving_method import views_to_carve
 from recon.shapes.volume_frame import frame_of_view, occupancy_in_frame
 
 VIEW_COUNTS = (1, 2, 3, 3, 4, 5, 5, 6, 8, 8, 10, 15, 25)
@@ -20,8 +23,7 @@ PERTURBED_SHARE = 0.3
 """Share of the samples whose poses are made wrong, so that the network does not trust them blindly."""
 MAX_ERROR_DEG, MAX_ERROR_VOXELS = 1.5, 0.3
 TIP_VIEW_COUNTS = (1, 3, 5, 8, 8, 8, 8, 8)
-TIP_MAX_ERROR_DEG, TIP_MAX_ERROR_VOXELS = 3.0, 1.3
-"""The same where a tip blurs what poses are found by: errors of offsets that registration finds there."""
+"""The same under a tip, where all poses are those that registration finds: their errors hang together."""
 
 
 def make_samples(
@@ -41,32 +43,46 @@ def make_samples(
         (num_samples, num_channels(conditions.tip is not None), size, size, size), dtype=torch.float16
     )
     occupancy = torch.empty((num_samples, size, size, size), dtype=torch.uint8)
-    for position, protein in enumerate(proteins):
-        rng = np.random.default_rng([seed, protein])
-        fine = dataset.occupancy_fine(protein)
-        indices = _indices_of_views(dataset.num_views, conditions, rng)
-        scanned = quickly_scanned_views(
-            dataset.heights_nm(protein, indices), float(dataset.pixel_size_nm[protein]), conditions, protein
-        )
-        for repeat in range(samples_per_protein):
-            sample = position * samples_per_protein + repeat
-            num_views = min(int(rng.choice(_view_counts(conditions))), len(indices))
-            chosen = rng.permutation(len(indices))[:num_views]
-            channels, truth = _make_sample(dataset, protein, fine, _some_of(scanned, chosen), indices[chosen], rng)
-            evidence[sample] = torch.from_numpy(channels)
-            occupancy[sample] = torch.from_numpy(truth)
+    with Progress(len(proteins), "proteins") as progress:
+        for position, protein in enumerate(proteins):
+            rng = np.random.default_rng([seed, protein])
+            posed = _posed_views(dataset, protein, conditions, rng)
+            for repeat in range(samples_per_protein):
+                sample = position * samples_per_protein + repeat
+                channels, truth = _make_sample(dataset, protein, posed, rng)
+                evidence[sample] = torch.from_numpy(channels)
+                occupancy[sample] = torch.from_numpy(truth)
+            progress.update(position + 1)
     return evidence, occupancy
 
 
-def _view_counts(conditions: ScanConditions) -> tuple[int, ...]:
-    return VIEW_COUNTS if conditions.tip is None else TIP_VIEW_COUNTS
+@dataclass(frozen=True)
+class _PosedViews:
+    """Views of one protein that samples are drawn from."""
+
+    views: CleanViews
+    true_poses: tuple[np.ndarray, np.ndarray]
+    """rotations `(view, 3, 3)` and offsets in nm `(view, xyz)` from the axes of the body"""
+    found_poses: tuple[np.ndarray, np.ndarray] | None
+    """the same by registration, from a frame of its own; none if samples take the true ones"""
+    fine: np.ndarray
+    """true body uint8 `(z, y, x)` on the fine grid"""
 
 
-def _indices_of_views(num_views: int, conditions: ScanConditions, rng: np.random.Generator) -> np.ndarray:
-    """Return the views that samples are drawn from: all, but under a tip, whose scans are slow, no more than needed."""
+def _posed_views(dataset: Dataset, protein: int, conditions: ScanConditions, rng: np.random.Generator) -> _PosedViews:
+    """Scan views of a protein; under a tip no more than needed, which is slow, and those that registration fits."""
+    heights_nm, pixel_size_nm = dataset.heights_nm, float(dataset.pixel_size_nm[protein])
+    fine = dataset.occupancy_fine(protein)
     if conditions.tip is None:
-        return np.arange(num_views)
-    return rng.permutation(num_views)[: max(TIP_VIEW_COUNTS)]
+        indices = np.arange(dataset.num_views)
+        views = quickly_scanned_views(heights_nm(protein, indices), pixel_size_nm, conditions, protein)
+        return _PosedViews(views, true_poses(dataset, protein, indices, fine), None, fine)
+    indices = rng.permutation(dataset.num_views)[: max(TIP_VIEW_COUNTS)]
+    views = quickly_scanned_views(heights_nm(protein, indices), pixel_size_nm, conditions, protein)
+    found = register(views.heights_nm, views.pixel_size_nm, views.height_error_nm, upper_nm=views.upper_nm)
+    fitting = views_to_carve(found)
+    true = true_poses(dataset, protein, indices[fitting], fine)
+    return _PosedViews(_some_of(views, fitting), true, (found.rotations[fitting], found.offsets_nm[fitting]), fine)
 
 
 def _some_of(views: CleanViews, chosen: np.ndarray) -> CleanViews:
@@ -75,42 +91,39 @@ def _some_of(views: CleanViews, chosen: np.ndarray) -> CleanViews:
 
 
 def _make_sample(
-    dataset: Dataset,
-    protein: int,
-    fine: np.ndarray,
-    views: CleanViews,
-    indices: np.ndarray,
-    rng: np.random.Generator,
+    dataset: Dataset, protein: int, posed: _PosedViews, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return evidence and truth in the frame of the first of some views."""
-    size = dataset.target_size
-    rotations, offsets_nm = true_poses(dataset, protein, indices, fine)
+    size, has_tip = dataset.target_size, posed.found_poses is not None
+    num_views = int(rng.choice(TIP_VIEW_COUNTS if has_tip else VIEW_COUNTS))
+    chosen = rng.permutation(len(posed.views.heights_nm))[:num_views]
+    views = _some_of(posed.views, chosen)
+    rotations, offsets_nm = (part[chosen] for part in posed.true_poses)
     frame = frame_of_view(views.heights_nm[0], views.pixel_size_nm)
-    truth = occupancy_in_frame(fine, float(dataset.voxel_size_nm[protein]), rotations[0], offsets_nm[0], frame, size)
+    true_place = (float(dataset.voxel_size_nm[protein]), rotations[0], offsets_nm[0], frame, size)
+    truth = occupancy_in_frame(posed.fine, *true_place)
+    if posed.found_poses is not None:
+        rotations, offsets_nm = (part[chosen] for part in posed.found_poses)
     rotations, offsets_nm = relative_to_first(rotations, offsets_nm)
-    has_tip = views.upper_nm is not None
-    if has_tip or rng.random() < PERTURBED_SHARE:
-        most = (TIP_MAX_ERROR_DEG, TIP_MAX_ERROR_VOXELS) if has_tip else (MAX_ERROR_DEG, MAX_ERROR_VOXELS)
-        rotations, offsets_nm = _perturbed(rotations, offsets_nm, frame.voxel_size_nm(size), *most, rng)
+    if not has_tip and rng.random() < PERTURBED_SHARE:
+        rotations, offsets_nm = _perturbed(rotations, offsets_nm, frame.voxel_size_nm(size), rng)
     place = (views.pixel_size_nm, rotations, offsets_nm, frame, size)
     carved = carve(views.heights_nm, *place)
     bound = None if views.upper_nm is None else carve(views.upper_nm, *place)
-    return evidence_channels(carved, len(indices), bound), truth
+    return evidence_channels(carved, len(chosen), bound), truth
 
 
 def _perturbed(
     rotations: np.ndarray,
     offsets_nm: np.ndarray,
     voxel_size_nm: float,
-    most_deg: float,
-    most_voxels: float,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Make all poses but the first wrong by a little."""
     from scipy.spatial.transform import Rotation
 
-    turns = np.radians(rng.uniform(0, most_deg)) * rng.standard_normal((len(rotations), 3)) / np.sqrt(3)
-    shifts = voxel_size_nm * rng.uniform(0, most_voxels) * rng.standard_normal(offsets_nm.shape) / np.sqrt(3)
+    turns = np.radians(rng.uniform(0, MAX_ERROR_DEG)) * rng.standard_normal((len(rotations), 3)) / np.sqrt(3)
+    shifts = voxel_size_nm * rng.uniform(0, MAX_ERROR_VOXELS) * rng.standard_normal(offsets_nm.shape) / np.sqrt(3)
     turns[0] = shifts[0] = 0
     return Rotation.from_rotvec(turns).as_matrix() @ rotations, offsets_nm + shifts
 
