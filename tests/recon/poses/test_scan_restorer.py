@@ -130,7 +130,7 @@ def test_training_and_evaluation_under_a_tip_end_to_end(
     ]
     assert evaluate_main(defaults) == 0
     with (tmp_path / "default.csv").open(newline="") as file:
-        assert [row["method"] for row in csv.DictReader(file)] == ["register"]
+        assert [row["method"] for row in csv.DictReader(file)] == ["register+refine"]
 
 
 def test_a_refiner_for_clean_views_reads_the_same_evidence_as_ever_and_no_bound(tmp_path: Path) -> None:

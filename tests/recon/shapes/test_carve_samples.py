@@ -4,10 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from afmsim.dataset import open_dataset
 from recon.metrics import iou_per_protein
 from recon.poses.scan_options import TIP_HALF_ANGLE_DEG, scan_conditions
+from recon.shapes.carve_refiner import default_refiner_path, load_refiner
 from recon.shapes.carve_samples import make_samples
 from tests.helpers.shape_store import write_shape_store
 
@@ -30,3 +32,17 @@ def test_what_is_carved_lies_where_the_body_is(
     assert iou.min() > least_iou
     turned = iou_per_protein(evidence[several, 0].float().numpy(), occupancy[several].numpy()[:, ::-1], 0.5)
     assert iou.mean() > turned.mean() + 0.1
+
+
+@pytest.mark.parametrize("tip_radius_nm", [None, 1.0])
+def test_the_weights_of_the_package_bring_carved_bodies_nearer_to_the_truth(
+    store: Path, tip_radius_nm: float | None
+) -> None:
+    conditions = scan_conditions(0.0 if tip_radius_nm is None else 0.3, tip_radius_nm, TIP_HALF_ANGLE_DEG, None)
+    evidence, occupancy = make_samples(open_dataset(store), [0], 4, 1, conditions)
+    refiner = load_refiner(default_refiner_path(tip_radius_nm is not None))
+    with torch.inference_mode():
+        probability = refiner(evidence.float()).sigmoid().numpy()
+    refined = iou_per_protein(probability, occupancy.numpy(), 0.5)
+    carved = iou_per_protein(evidence[:, 0].float().numpy(), occupancy.numpy(), 0.5)
+    assert refined.mean() > carved.mean()
