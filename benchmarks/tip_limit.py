@@ -35,6 +35,16 @@ def closed_by_ball(body: np.ndarray, radius_nm: float, voxel_size_nm: float) -> 
     return (closed | padded)[room:-room, room:-room, room:-room].astype(np.uint8)
 
 
+def best_ious(fine: np.ndarray, edge_nm: float) -> list[list[float]]:
+    """Return the IoU of a body and its closing, by radius and by size of the grid on which they are compared."""
+    body = downsample_majority(fine, GRID_SIZE)
+    closings = [closed_by_ball(body, radius_nm, edge_nm / GRID_SIZE) for radius_nm in RADII_NM]
+    return [
+        [iou(downsample_majority(body, size), downsample_majority(closed, size)) for size in SCORED_SIZES]
+        for closed in closings
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--store", type=Path, required=True, help="dataset of afmsim.build")
@@ -43,27 +53,18 @@ def main() -> None:
     args = parser.parse_args()
     dataset = open_dataset(args.store)
     proteins = dataset.done_indices[np.linspace(0, len(dataset.done_indices) - 1, args.num).astype(int)]
-    table = np.empty((len(proteins), len(RADII_NM), len(SCORED_SIZES)))
-    edges_nm = []
+    edges_nm = dataset.voxel_size_nm[proteins] * dataset.config["grid_size"]
+    rows = []
     with Progress(len(proteins), "proteins") as progress:
-        for row, protein in enumerate(proteins):
-            fine = dataset.occupancy_fine(int(protein))
-            edges_nm.append(float(dataset.voxel_size_nm[protein]) * len(fine))
-            body = downsample_majority(fine, GRID_SIZE)
-            for column, radius_nm in enumerate(RADII_NM):
-                closed = closed_by_ball(body, radius_nm, edges_nm[-1] / GRID_SIZE)
-                for layer, size in enumerate(SCORED_SIZES):
-                    table[row, column, layer] = iou(*(downsample_majority(one, size) for one in (body, closed)))
-            progress.update(row + 1)
-    print(f"{len(proteins)} proteins, {np.min(edges_nm):.1f} to {np.max(edges_nm):.1f} nm long")
+        for protein, edge_nm in zip(proteins, edges_nm, strict=True):
+            rows.append(best_ious(dataset.occupancy_fine(int(protein)), float(edge_nm)))
+            progress.update(len(rows))
+    table = np.array(rows)  # (protein, radius, size)
+    print(f"{len(proteins)} proteins, {edges_nm.min():.1f} to {edges_nm.max():.1f} nm long")
     print("tip radius (nm)" + "".join(f"   IoU at {size}^3 (5 % to 95 %)" for size in SCORED_SIZES))
-    for column, radius_nm in enumerate(RADII_NM):
-        cells = []
-        for layer in range(len(SCORED_SIZES)):
-            values = table[:, column, layer]
-            low, high = np.percentile(values, (5, 95))
-            cells.append(f"{values.mean():>10.3f} ({low:.3f} to {high:.3f})")
-        print(f"{radius_nm:>15g}" + "".join(cells))
+    for radius_nm, of_radius in zip(RADII_NM, table.swapaxes(0, 1), strict=True):
+        cells = zip(of_radius.mean(axis=0), *np.percentile(of_radius, (5, 95), axis=0), strict=True)
+        print(f"{radius_nm:>15g}" + "".join(f"{mean:>10.3f} ({low:.3f} to {high:.3f})" for mean, low, high in cells))
     draw(table[:, :, -1], args.out)
 
 

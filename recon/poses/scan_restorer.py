@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from recon.weights_file import load_weights
+
 WIDTHS = (20, 40, 64)
 """Channels at a half, a quarter and an eighth of the image's size."""
 HEIGHT_UNIT_NM, PIXEL_UNIT_NM = 4.0, 0.1
@@ -95,19 +97,5 @@ def default_restorer_path() -> Path:
 
 
 def load_restorer(path: Path) -> ScanRestorer:
-    """
-    Read weights that `recon.train_scan_restorer` wrote.
-
-    Raises
-    ------
-    ValueError
-        There is no such file, or it holds another network.
-    """
-    if not path.is_file():
-        raise ValueError(f"got no restorer at {path}; train one with python -m recon.train_scan_restorer")
-    model = ScanRestorer()
-    try:
-        model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    except RuntimeError as error:
-        raise ValueError(f"{path} holds no restorer of this version; train it again") from error
-    return model.eval()
+    """Read weights that `recon.train_scan_restorer` wrote; what is none of them raises ValueError."""
+    return load_weights(path, lambda _: ScanRestorer(), "restorer", "recon.train_scan_restorer")

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from recon.carve import MAX_DEPTH_VOXELS, CarvedVolume
+from recon.weights_file import load_weights
 
 NUM_CHANNELS = 6
 NUM_BOUND_CHANNELS = 3
@@ -117,22 +118,10 @@ def default_refiner_path(has_tip: bool) -> Path:
 
 
 def load_refiner(path: Path) -> CarveRefiner:
-    """
-    Read weights that `recon.train_carve_refiner` wrote.
-
-    Raises
-    ------
-    ValueError
-        There is no such file, or it holds another network.
-    """
-    if not path.is_file():
-        raise ValueError(
-            f"got no refiner at {path}; train one with python -m recon.train_carve_refiner, and name it with --refiner"
-        )
-    try:
-        weights = torch.load(path, map_location="cpu", weights_only=True)
-        model = CarveRefiner(weights["encode_fine.0.weight"].shape[1])
-        model.load_state_dict(weights)
-    except (RuntimeError, LookupError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} holds no refiner of this version; train it again") from error
-    return model.eval()
+    """Read weights that `recon.train_carve_refiner` wrote; what is none of them raises ValueError."""
+    return load_weights(
+        path,
+        lambda weights: CarveRefiner(weights["encode_fine.0.weight"].shape[1]),
+        "refiner",
+        "recon.train_carve_refiner",
+    )

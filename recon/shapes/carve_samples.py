@@ -71,14 +71,14 @@ class _PosedViews:
 
 def _posed_views(dataset: Dataset, protein: int, conditions: ScanConditions, rng: np.random.Generator) -> _PosedViews:
     """Scan views of a protein; under a tip no more than needed, which is slow, and those that registration fits."""
-    heights_nm, pixel_size_nm = dataset.heights_nm, float(dataset.pixel_size_nm[protein])
+    has_tip = conditions.tip is not None
+    indices = rng.permutation(dataset.num_views)[: max(TIP_VIEW_COUNTS)] if has_tip else np.arange(dataset.num_views)
     fine = dataset.occupancy_fine(protein)
-    if conditions.tip is None:
-        indices = np.arange(dataset.num_views)
-        views = quickly_scanned_views(heights_nm(protein, indices), pixel_size_nm, conditions, protein)
+    views = quickly_scanned_views(
+        dataset.heights_nm(protein, indices), float(dataset.pixel_size_nm[protein]), conditions, protein
+    )
+    if not has_tip:
         return _PosedViews(views, true_poses(dataset, protein, indices, fine), None, fine)
-    indices = rng.permutation(dataset.num_views)[: max(TIP_VIEW_COUNTS)]
-    views = quickly_scanned_views(heights_nm(protein, indices), pixel_size_nm, conditions, protein)
     found = register(views.heights_nm, views.pixel_size_nm, views.height_error_nm, upper_nm=views.upper_nm)
     fitting = views_to_carve(found)
     true = true_poses(dataset, protein, indices[fitting], fine)
@@ -94,19 +94,20 @@ def _make_sample(
     dataset: Dataset, protein: int, posed: _PosedViews, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return evidence and truth in the frame of the first of some views."""
-    size, has_tip = dataset.target_size, posed.found_poses is not None
-    num_views = int(rng.choice(TIP_VIEW_COUNTS if has_tip else VIEW_COUNTS))
+    size = dataset.target_size
+    num_views = int(rng.choice(VIEW_COUNTS if posed.found_poses is None else TIP_VIEW_COUNTS))
     chosen = rng.permutation(len(posed.views.heights_nm))[:num_views]
     views = _some_of(posed.views, chosen)
     rotations, offsets_nm = (part[chosen] for part in posed.true_poses)
     frame = frame_of_view(views.heights_nm[0], views.pixel_size_nm)
-    true_place = (float(dataset.voxel_size_nm[protein]), rotations[0], offsets_nm[0], frame, size)
-    truth = occupancy_in_frame(posed.fine, *true_place)
+    voxel_size_nm = float(dataset.voxel_size_nm[protein])
+    truth = occupancy_in_frame(posed.fine, voxel_size_nm, rotations[0], offsets_nm[0], frame, size)
     if posed.found_poses is not None:
-        rotations, offsets_nm = (part[chosen] for part in posed.found_poses)
-    rotations, offsets_nm = relative_to_first(rotations, offsets_nm)
-    if not has_tip and rng.random() < PERTURBED_SHARE:
-        rotations, offsets_nm = _perturbed(rotations, offsets_nm, frame.voxel_size_nm(size), rng)
+        rotations, offsets_nm = relative_to_first(*(part[chosen] for part in posed.found_poses))
+    else:
+        rotations, offsets_nm = relative_to_first(rotations, offsets_nm)
+        if rng.random() < PERTURBED_SHARE:
+            rotations, offsets_nm = _perturbed(rotations, offsets_nm, frame.voxel_size_nm(size), rng)
     place = (views.pixel_size_nm, rotations, offsets_nm, frame, size)
     carved = carve(views.heights_nm, *place)
     bound = None if views.upper_nm is None else carve(views.upper_nm, *place)
